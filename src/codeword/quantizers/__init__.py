@@ -1,0 +1,1 @@
+"""Quantizers: nn.Modules between vectors and codes."""

@@ -1,0 +1,80 @@
+"""Streams of integers to bytes and back, through the range coder of constriction with integer tables.
+
+constriction works with probabilities of 24 bits; a table of counts that sum to 2**16 is the exact model of 256 * counts[k] in
+2**24. The words that constriction emits are a part of the format, see docs/formats.md; tests/reference/range_decoder.py reads
+them with integers alone.
+"""
+
+from collections.abc import Sequence
+
+import constriction
+import numpy as np
+from jaxtyping import Int64, Integer
+
+from codeword.entropy.tables import PRECISION, check_counts
+
+_MODEL_PRECISION = 24
+
+
+def _model(counts: Int64[np.ndarray, " size"]) -> "constriction.stream.model.Categorical":
+    """The categorical model whose integer probabilities are exactly 256 * counts.
+
+    With ``perfect=False`` constriction places the left edge of symbol k at floor(scale * sum_{j<k} p_j) + k, with
+    scale = (2**24 - size) / sum(p). Given p_k = 256 * counts[k] - 1 the scale is exactly 1.0, and every sum is an integer below
+    2**24, which float64 holds exactly: the edge is 256 * sum_{j<k} counts[j], with no rounding anywhere. (Handing over
+    counts / 2**16 with ``perfect=True`` ends at the same integers, but by a search that compares logarithms; with
+    ``perfect=False`` it does not.)
+    """
+    weights = counts * 2 ** (_MODEL_PRECISION - PRECISION) - 1
+    return constriction.stream.model.Categorical(weights.astype(np.float64), perfect=False)
+
+
+class RangeCoder:
+    """Codes several streams of symbols, one static table each, into one string of bytes.
+
+    The streams follow one another in one run of the coder, whole streams in the order of the tables; a stream whose alphabet has
+    one symbol leaves no trace. The coder's 32-bit words are stored little-endian.
+
+    Args:
+        tables: Counts >= 1 that sum to 2**16, one table a stream.
+    """
+
+    def __init__(self, tables: Sequence[Integer[np.ndarray, " _"]]) -> None:
+        counts = [check_counts(table) for table in tables]
+        self.sizes = tuple(len(table) for table in counts)
+        # constriction knows no alphabet of one symbol.
+        self._models = [_model(table) if len(table) > 1 else None for table in counts]
+
+    def encode(self, streams: Sequence[Integer[np.ndarray, " _"]]) -> bytes:
+        """Encode one array of symbols per table; arrays may differ in length and may be empty."""
+        encoder = constriction.stream.queue.RangeEncoder()
+        for index, (symbols, model, size) in enumerate(zip(streams, self._models, self.sizes, strict=True)):
+            if len(symbols) and not 0 <= symbols.min() <= symbols.max() < size:
+                raise ValueError(
+                    f"stream {index} has symbols {symbols.min()} to {symbols.max()}, but its table is for 0 to {size - 1}"
+                )
+            if model is not None:
+                encoder.encode(symbols.astype(np.int32), model)
+        return encoder.get_compressed().astype("<u4", copy=False).tobytes()
+
+    def decode(self, data: bytes, lengths: Sequence[int]) -> list[Int64[np.ndarray, " _"]]:
+        """Decode ``lengths[i]`` symbols of every stream.
+
+        Raises:
+            ValueError: If ``data`` is not what these tables and lengths can have produced.
+        """
+        if len(data) % 4:
+            raise ValueError(f"range-coded data consists of 4-byte words, got {len(data)} bytes")
+        decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, dtype="<u4").astype(np.uint32))
+        streams = []
+        for length, model in zip(lengths, self._models, strict=True):
+            if model is None or not length:
+                streams.append(np.zeros(length, dtype=np.int64))
+                continue
+            try:
+                streams.append(decoder.decode(model, length).astype(np.int64))
+            except AssertionError as error:  # constriction's word for an impossible state
+                raise ValueError("the words are not a range-coded message under these tables") from error
+        if not decoder.maybe_exhausted():
+            raise ValueError("words are left over after the last symbol")
+        return streams

@@ -1,0 +1,57 @@
+"""Sums and gathers over data-parallel processes; the identity where there is one process.
+
+Asked at every call and never remembered: a quantizer may be built before the process group exists.
+"""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world_size() -> int:
+    """Number of processes that share a batch."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Place of this process in the group."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def sum_over_ranks_(value: Tensor) -> Tensor:
+    """Add ``value`` over all ranks, in place."""
+    if world_size() > 1:
+        dist.all_reduce(value)
+    return value
+
+
+def mean_count(count: Tensor) -> Tensor:
+    """The mean of a count over ranks, in a form that compiles; data-parallel averaging then gives global means."""
+    if world_size() == 1:
+        return count
+    from torch.distributed import _functional_collectives as collectives
+
+    return collectives.all_reduce(count, "sum", dist.group.WORLD) / world_size()
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """Rows of all ranks in rank order; ranks may hold different numbers of rows, also none."""
+    ranks = world_size()
+    if ranks == 1:
+        return rows
+    counts = rows.new_zeros(ranks, dtype=torch.int64)
+    counts[rank()] = len(rows)
+    dist.all_reduce(counts)
+    longest = int(counts.max())
+    padded = rows.new_zeros(longest, *rows.shape[1:])
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in range(ranks)]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])
+
+
+def broadcast_(value: Tensor) -> Tensor:
+    """Overwrite ``value`` with that of rank 0, in place."""
+    if world_size() > 1:
+        dist.broadcast(value, 0)
+    return value

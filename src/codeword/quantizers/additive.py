@@ -1,0 +1,126 @@
+"""Codewords that add up and are chosen together."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from codeword.functional.cross_tables import cross_tables
+from codeword.functional.gradient import straight_through
+from codeword.quantizers.base import Quantizer
+from codeword.quantizers.config import register
+from codeword.quantizers.estimator import Estimator, StraightThrough
+from codeword.quantizers.search import Beam, Refined, Search
+from codeword.quantizers.vector import VectorQuantizer, plain_levels
+from codeword.types import Selected
+
+
+@register
+class AdditiveQuantizer(Quantizer):
+    r"""A sum of codewords, one from each codebook, none of them ranked (Babenko and Lempitsky 2014, equation 1).
+
+    .. math:: \hat x = \sum_m c^m_{k_m}, \qquad k = \arg\min |x - \sum_m c^m_{k_m}|^2 \text{ (approximately)}
+
+    In a network every codebook learns from what the others leave of the vector; the loss is that of the total error.
+    On a matrix of vectors ``codeword.training`` solves for all codebooks in closed form.
+
+    Args:
+        levels: Euclidean vector quantizers of one dimension, which hold the codebooks.
+        search: How codes are chosen: by default a beam of 16 and four sweeps of iterated conditional modes.
+        estimator: How the gradient crosses the search, where this is the outermost quantizer; the published way is
+            ``NoiseSubstitution`` over levels with ``Gradient(codebook=0, commitment=0)``.
+    """
+
+    def __init__(
+        self, levels: Sequence[VectorQuantizer], *, search: Search | None = None, estimator: Estimator | None = None
+    ):
+        super().__init__()
+        if not levels or len({level.dim for level in levels}) != 1:
+            raise ValueError(
+                f"an additive quantizer needs at least one level and one dimension for all, got {[q.dim for q in levels]}"
+            )
+        self._levels = plain_levels(levels, type(self).__name__)
+        self.parts = nn.ModuleList(levels)
+        self.dim, self.sizes = levels[0].dim, tuple(level.sizes[0] for level in levels)
+        self.search = search or Refined(Beam(16), sweeps=4)
+        self.estimator = estimator or StraightThrough()
+
+    def select(
+        self,
+        x: Float[Tensor, "*batch dim"],
+        *,
+        mask: Bool[Tensor, "*batch"] | None = None,
+        gate: Float[Tensor, "*batch gates"] | None = None,
+        straight: bool = True,
+        target: Float[Tensor, "*batch dim"] | None = None,
+    ) -> Selected:
+        target = x if target is None else target
+        rows, keep = x.detach().reshape(-1, self.dim), None if mask is None else mask.reshape(-1)
+        tables = [table.detach() for table in self._ready(rows, keep)]
+        index = self.search(rows, cross_tables(tables)).reshape(*x.shape[:-1], self.levels)
+        words = [F.embedding(index[..., m], q.codebook.vectors) for m, q in enumerate(self._levels)]
+        total = torch.stack(words).sum(0)
+        losses = self._losses(target, total, words, index, keep) if self.training else x.new_zeros(x.shape[:-1]).float()
+        return Selected(straight_through(x, total) if straight else total, index, losses)
+
+    def search_codes(
+        self, x: Float[Tensor, "*batch dim"], depth: Int[Tensor, "*batch"] | None
+    ) -> Int[Tensor, "*batch levels"]:
+        tables = cross_tables([table.detach() for table in self.codebooks()])
+        return self.search(x.reshape(-1, self.dim), tables).reshape(*x.shape[:-1], self.levels)
+
+    def decode(self, codes: Int[Tensor, "*batch levels"]) -> Float[Tensor, "*batch dim"]:
+        self.check_levels(codes)
+        return sum_of_rows(codes, self.codebooks())
+
+    def codebooks(self) -> list[Float[Tensor, "_ dim"]]:
+        return [level.codebook.stored() for level in self._levels]
+
+    def scores(self, x: Float[Tensor, "*batch dim"], level: int = 0) -> Float[Tensor, "*batch size"]:
+        """Scores of a level's codewords for what the chosen codewords of all other levels leave of ``x``."""
+        if not 0 <= level < self.levels:
+            raise ValueError(f"this quantizer has levels 0..{self.levels - 1}, got level {level}")
+        with torch.no_grad():
+            codes = self.search_codes(x, None)
+            codes[..., level] = -1
+            rest = x - self.decode(codes)
+        return self._levels[level].scores(rest)
+
+    def check_training(self, estimator: Estimator) -> None:
+        for level in self._levels:
+            level.check_training(estimator)
+
+    def arguments(self) -> dict[str, object]:
+        return {"levels": list(self.parts), "search": self.search, "estimator": self.estimator}
+
+    def _ready(self, rows: Tensor, keep: Tensor | None) -> list[Tensor]:
+        """All tables; where they have no start yet, stage by stage on the residuals."""
+        tables, residual = [], rows
+        for level in self._levels:
+            fresh = not level.codebook.is_seeded
+            table = level.codebook.ready(residual, keep)
+            tables.append(table)
+            if fresh:
+                residual = residual - F.embedding(level.codebook.geometry.search(residual, table), table.detach())
+        return tables
+
+    def _losses(self, target: Tensor, total: Tensor, words: list[Tensor], index: Tensor, keep: Tensor | None) -> Tensor:
+        """Statistics of every level, and the losses of the total error, weighed as the first level says."""
+        for m, level in enumerate(self._levels):
+            share = target.detach() - (total - words[m]).detach()
+            level.codebook.count(
+                share.reshape(-1, self.dim), index[..., m].reshape(-1), words[m].reshape(-1, self.dim), keep
+            )
+        return self._levels[0].codebook.learning.losses(target, total)
+
+
+def sum_of_rows(codes: Tensor, tables: Sequence[Tensor]) -> Tensor:
+    """The sum of one row from each table; a code of -1 takes none."""
+    starts = torch.tensor([0, *[len(table) for table in tables]], device=codes.device).cumsum(0)[:-1]
+    nothing = torch.zeros(1, tables[0].shape[1], dtype=tables[0].dtype, device=tables[0].device)
+    stacked = torch.cat([*tables, nothing])
+    rows = torch.where(codes >= 0, codes + starts, len(stacked) - 1)
+    flat = F.embedding_bag(rows.reshape(-1, codes.shape[-1]), stacked, mode="sum")
+    return flat.reshape(*codes.shape[:-1], stacked.shape[1])

@@ -1,0 +1,133 @@
+"""How a codebook learns."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from codeword.quantizers.config import register
+
+
+class Learning(ABC):
+    """The contract of a way to learn.
+
+    Attributes:
+        averaged: Whether the codebook is a moving average of the data it serves rather than a parameter.
+        commitment: Weight of the loss that pulls vectors to their codewords.
+    """
+
+    averaged: ClassVar[bool]
+    commitment: float
+
+    @property
+    @abstractmethod
+    def trains_alone(self) -> bool:
+        """Whether the codebook learns without a gradient through the output."""
+
+    @abstractmethod
+    def losses(
+        self, x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]
+    ) -> Float[Tensor, "*batch"]:
+        """The loss of every vector: a mean over features."""
+
+
+@register
+@dataclass(frozen=True)
+class Gradient(Learning):
+    r"""The codebook is a parameter (van den Oord et al. 2017, equation 3, with both weights free).
+
+    .. math:: \ell = \tfrac1D \left( \alpha\, |\mathrm{sg}[x] - c|^2 + \beta\, |x - \mathrm{sg}[c]|^2 \right)
+
+    Attributes:
+        codebook: The weight alpha. With both weights 0 the codebook learns through the output alone, which noise
+            substitution and directional reparametrisation make possible.
+        commitment: The weight beta.
+    """
+
+    codebook: float = 1.0
+    commitment: float = 0.25
+    averaged = False
+
+    @property
+    def trains_alone(self) -> bool:
+        return self.codebook > 0
+
+    def losses(
+        self, x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]
+    ) -> Float[Tensor, "*batch"]:
+        return _two_sided(x, codeword, self.codebook, self.commitment)
+
+
+@register
+@dataclass(frozen=True)
+class MovingAverage(Learning):
+    r"""The codebook is a moving average of the vectors that choose it (van den Oord et al. 2017, appendix A.1).
+
+    .. math:: N_k \leftarrow \gamma N_k + (1 - \gamma) n_k, \quad m_k \leftarrow \gamma m_k + (1 - \gamma) \sum x, \quad
+        c_k = m_k / \tilde N_k, \quad \tilde N_k = \frac{N_k + \epsilon}{N + K \epsilon} N, \quad N = \sum_k N_k
+
+    Statistics are float32, whatever the model's precision. Rows that nothing chose in a step stay where they are:
+    with the smoothing alone they would drift to the origin.
+
+    Attributes:
+        decay: gamma.
+        commitment: Weight of the loss |x - sg[c]|^2 / D.
+        smoothing: epsilon, the Laplace smoothing.
+    """
+
+    decay: float = 0.99
+    commitment: float = 0.25
+    smoothing: float = 1e-5
+    averaged = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < 1:
+            raise ValueError(f"the decay of a MovingAverage must be in [0, 1), got {self.decay}")
+
+    @property
+    def trains_alone(self) -> bool:
+        return True
+
+    def losses(
+        self, x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]
+    ) -> Float[Tensor, "*batch"]:
+        return _two_sided(x, codeword, 0.0, self.commitment)
+
+
+@register
+@dataclass(frozen=True)
+class SimVQ(Learning):
+    r"""The codebook is a frozen random table under a learned linear map (Zhu et al. 2024, SimVQ, equation 5).
+
+    .. math:: c_k = W q_k, \qquad q_k \sim N(0, I / D) \text{ frozen}
+
+    Every step moves all codewords together, so that none dies; seed it uniformly (the table is never moved).
+
+    Attributes:
+        codebook: Weight of |sg[x] - c|^2 / D.
+        commitment: Weight of |x - sg[c]|^2 / D.
+    """
+
+    codebook: float = 1.0
+    commitment: float = 0.25
+    averaged = False
+
+    @property
+    def trains_alone(self) -> bool:
+        return self.codebook > 0
+
+    def losses(
+        self, x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]
+    ) -> Float[Tensor, "*batch"]:
+        return _two_sided(x, codeword, self.codebook, self.commitment)
+
+
+def _two_sided(x: Tensor, codeword: Tensor, codebook: float, commitment: float) -> Tensor:
+    # Padding and gates weigh these later, so nothing is averaged over vectors here; float32 also under autocast.
+    x, codeword = x.float(), codeword.float()
+    loss = commitment * (x - codeword.detach()).square().mean(-1)
+    if codebook:
+        loss = loss + codebook * (x.detach() - codeword).square().mean(-1)
+    return loss

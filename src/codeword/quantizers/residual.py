@@ -1,0 +1,181 @@
+"""Levels that each quantize what the levels before have left."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from codeword.functional.cross_tables import cross_tables
+from codeword.functional.random import fresh_key, row_uniform
+from codeword.functional.ranks import rank
+from codeword.quantizers.base import Quantizer
+from codeword.quantizers.config import register
+from codeword.quantizers.estimator import Estimator, StraightThrough
+from codeword.quantizers.search import Greedy, Search
+from codeword.quantizers.vector import VectorQuantizer, plain_levels
+from codeword.types import Selected
+
+
+@register
+@dataclass(frozen=True)
+class DepthDropout:
+    """In training, some vectors spend fewer levels, so that every prefix of a code decodes well.
+
+    Attributes:
+        probability: Share of vectors whose depth is drawn, uniformly from ``least`` to all levels.
+        least: The smallest depth drawn.
+    """
+
+    probability: float = 0.5
+    least: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1 or self.least < 0:
+            raise ValueError(f"DepthDropout needs 0 <= probability <= 1 and least >= 0, got {self}")
+
+    def gate(self, x: Float[Tensor, "*batch dim"], gates: int) -> Float[Tensor, "*batch gates"]:
+        """A hard gate with an independent depth for every vector, a function of the global row."""
+        rows = x.numel() // x.shape[-1]
+        draw = row_uniform(fresh_key(x), rows, 2, first_row=rank() * rows)
+        shorter = self.least + (draw[:, 1] * (gates + 1 - self.least)).floor()
+        depth = torch.where(draw[:, 0] < self.probability, shorter, float(gates))
+        gate = (torch.arange(gates, device=x.device) < depth.unsqueeze(1)).float()
+        return gate.reshape(*x.shape[:-1], gates)
+
+
+@register
+class ResidualQuantizer(Quantizer):
+    r"""Stages that each quantize the residual of the stages before (Juang and Gray 1982).
+
+    .. math:: r_1 = x, \quad r_{m+1} = r_m - Q_m(r_m), \quad \hat x = \sum_m g_m Q_m(r_m)
+
+    with :math:`g_m` the gate of stage m. The residual is not detached on the output path: with straight-through the
+    derivative of the output is :math:`I - (I - P_M) \cdots (I - P_1)`, the identity for plain stages at any depth and
+    number of stages. In the losses what has been subtracted is a constant, so that every stage's commitment reaches x.
+
+    Args:
+        stages: Quantizers of one dimension, of any kind: levels, products (groups inside residuals), wrapped ones.
+        search: ``Greedy``, or ``Beam`` over stages that are plain vector quantizers.
+        dropout: Depths drawn in training where no gate is given.
+        estimator: How the gradient crosses the search, where this is the outermost quantizer.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Quantizer],
+        *,
+        search: Search | None = None,
+        dropout: DepthDropout | None = None,
+        estimator: Estimator | None = None,
+    ):
+        super().__init__()
+        if not stages or len({stage.dim for stage in stages}) != 1:
+            raise ValueError(
+                f"a residual quantizer needs at least one stage and one dimension for all, got {[s.dim for s in stages]}"
+            )
+        self.stages = nn.ModuleList(stages)
+        self.dim, self.gates = stages[0].dim, len(stages)
+        self.sizes = tuple(size for stage in stages for size in stage.sizes)
+        self.search, self.dropout = search or Greedy(), dropout
+        self.estimator = estimator or StraightThrough()
+        self._plain = [] if isinstance(self.search, Greedy) else plain_levels(stages, type(self.search).__name__)
+
+    def select(
+        self,
+        x: Float[Tensor, "*batch dim"],
+        *,
+        mask: Bool[Tensor, "*batch"] | None = None,
+        gate: Float[Tensor, "*batch gates"] | None = None,
+        straight: bool = True,
+        target: Float[Tensor, "*batch dim"] | None = None,
+    ) -> Selected:
+        if gate is None and self.dropout is not None and self.training:
+            gate = self.dropout.gate(x, self.gates)
+        given = self._search_together(x, mask) if self._plain else None
+        residual, target = x, x if target is None else target
+        vectors, carrier, losses, codes = torch.zeros_like(x), None, 0.0, []
+        for number, stage in enumerate(self.stages):
+            part = None if gate is None else gate[..., number]
+            open_ = mask if part is None else (part > 0 if mask is None else mask & (part > 0))
+            if given is None:
+                one = stage.select(residual, mask=open_, straight=straight, target=target)
+            else:
+                one = self._plain[number].select_given(
+                    residual, given[..., number], mask=open_, straight=straight, target=target
+                )
+            codes.append(one.codes if part is None else torch.where((part > 0).unsqueeze(-1), one.codes, -1))
+            losses = losses + (one.losses if part is None else one.losses * part.detach())
+            if part is None:
+                vectors = vectors + one.vectors
+            elif straight:
+                vectors = vectors + part.unsqueeze(-1) * one.vectors
+            else:
+                # The gate's gradient travels beside the estimator, the same for all of them.
+                vectors = vectors + part.detach().unsqueeze(-1) * one.vectors
+                carried = (part - part.detach()).unsqueeze(-1) * one.vectors.detach()
+                carrier = carried if carrier is None else carrier + carried
+            residual = residual - one.vectors if straight else residual - one.vectors.detach()
+            target = target - one.vectors.detach()
+        return Selected(vectors, torch.cat(codes, -1), losses, carrier)
+
+    def search_codes(
+        self, x: Float[Tensor, "*batch dim"], depth: Int[Tensor, "*batch"] | None
+    ) -> Int[Tensor, "*batch levels"]:
+        if self._plain:
+            depth = None if depth is None else depth.reshape(-1)
+            tables = cross_tables([table.detach() for table in self.codebooks()])
+            return self.search(x.reshape(-1, self.dim), tables, depth).reshape(*x.shape[:-1], self.levels)
+        residual, codes = x, []
+        for number, stage in enumerate(self.stages):
+            part = stage.search_codes(residual, None)
+            residual = residual - stage.decode(part)
+            codes.append(part if depth is None else torch.where((depth > number).unsqueeze(-1), part, -1))
+        return torch.cat(codes, -1)
+
+    def decode(self, codes: Int[Tensor, "*batch levels"]) -> Float[Tensor, "*batch dim"]:
+        """Vectors of codes; also of a prefix, given as fewer levels or as -1."""
+        self.check_levels(codes)
+        parts = codes.split([stage.levels for stage in self.stages], dim=-1)
+        vectors = self.stages[0].decode(parts[0])
+        for stage, part in zip(list(self.stages)[1:], parts[1:], strict=True):
+            vectors = vectors + stage.decode(part)
+        return vectors
+
+    def codebooks(self) -> list[Float[Tensor, "_ dim"]]:
+        return [table for stage in self.stages for table in stage.codebooks()]
+
+    def scores(self, x: Float[Tensor, "*batch dim"], level: int = 0) -> Float[Tensor, "*batch size"]:
+        """Scores of a level's codewords for what the stages before have left of ``x``, searched greedily."""
+        if not 0 <= level < self.levels:
+            raise ValueError(f"this quantizer has levels 0..{self.levels - 1}, got level {level}")
+        residual = x
+        for stage in self.stages:
+            if level < stage.levels:
+                return stage.scores(residual, level)
+            with torch.no_grad():
+                residual = residual - stage.decode(stage.search_codes(residual, None))
+            level -= stage.levels
+        raise AssertionError("the level was checked above")
+
+    def check_training(self, estimator: Estimator) -> None:
+        for stage in self.stages:
+            stage.check_training(estimator)
+
+    def arguments(self) -> dict[str, object]:
+        return {
+            "stages": list(self.stages),
+            "search": self.search,
+            "dropout": self.dropout,
+            "estimator": self.estimator,
+        }
+
+    def _search_together(self, x: Tensor, mask: Tensor | None) -> Tensor | None:
+        """Codes of a joint search in training; the very first forward seeds stage by stage and goes greedily."""
+        if self.training and not all(level.codebook.is_seeded for level in self._plain):
+            return None
+        keep = None if mask is None else mask.reshape(-1)
+        rows = x.detach().reshape(-1, self.dim)
+        tables = cross_tables([level.codebook.ready(rows, keep).detach() for level in self._plain])
+        return self.search(rows, tables).reshape(*x.shape[:-1], self.levels)

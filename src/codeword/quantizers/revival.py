@@ -1,0 +1,146 @@
+"""What happens to codewords that nothing uses."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from codeword.functional.random import row_normal, row_uniform
+
+from codeword.quantizers.config import register
+
+
+class Revival(ABC):
+    """The contract of a revival: called once per optimizer step, on statistics already summed over ranks.
+
+    Attributes:
+        candidates: How many data vectors per step are kept as places for codewords to go, per codeword at most.
+    """
+
+    candidates: int
+
+    @abstractmethod
+    def __call__(self, state: "RevivalState", key: Tensor) -> Tensor:
+        """Overwrite dead rows of ``state.table`` in place; return which rows moved, Bool of shape (size,)."""
+
+
+@dataclass
+class RevivalState:
+    """The tensors a revival reads and writes.
+
+    Attributes:
+        table: Codewords, (size, dim).
+        usage: Smoothed usage of each codeword as a ratio of uniform usage, (size,); 1 when new.
+        counts: Vectors that chose each codeword in this step, over all ranks, (size,).
+        batches: Steps in which each codeword was chosen since the last replacement, (size,).
+        steps: Optimizer steps so far, a scalar.
+        places: Data vectors drawn in proportion to their squared error, (candidates, dim).
+        errors: Their squared errors; -inf where a place is empty.
+    """
+
+    table: Tensor
+    usage: Tensor
+    counts: Tensor
+    batches: Tensor
+    steps: Tensor
+    places: Tensor
+    errors: Tensor
+
+
+@register
+@dataclass(frozen=True)
+class ReviveDead(Revival):
+    r"""Codewords whose usage fell below a share of uniform usage move to data that is badly served.
+
+    Usage is counted per vector and smoothed over a window of ``hits`` vectors per codeword, so that neither the
+    threshold nor the window depends on the batch, the codebook or the number of ranks. A dead codeword goes to a data
+    vector drawn with probability proportional to its squared error (the k-means++ rule), moved by noise of
+    ``jitter`` times that error, so that no two codewords are alike. Its usage starts again at 1.
+
+    Attributes:
+        threshold: Share of uniform usage below which a codeword is dead.
+        hits: Window, in expected hits of a uniformly used codeword.
+        jitter: Length of the noise relative to the distance between the data vector and its codeword.
+        last_step: No revival after this many optimizer steps, so that training ends undisturbed; ``None`` never stops.
+        candidates: Data vectors kept per step.
+    """
+
+    threshold: float = 0.05
+    hits: float = 16.0
+    jitter: float = 0.1
+    last_step: int | None = None
+    candidates: int = 64
+
+    def __call__(self, state: RevivalState, key: Tensor) -> Tensor:
+        size, dim = state.table.shape
+        total = state.counts.sum()
+        keep = torch.exp(-total / (size * self.hits))
+        state.usage.mul_(keep).add_((1 - keep) * size * state.counts / total.clamp_min(1))
+        dead = state.usage < self.threshold
+        if self.last_step is not None:
+            dead &= state.steps <= self.last_step
+        # The n-th dead row takes the n-th place; rows beyond the last filled place wait for the next step.
+        turn = dead.cumsum(0) - 1
+        moved = dead & (turn < torch.isfinite(state.errors).sum())
+        turn = turn.clamp(0, max(len(state.errors) - 1, 0))
+        noise = row_normal(key, size, dim) / dim**0.5
+        cell = state.errors.clamp_min(0)[turn].sqrt().unsqueeze(1)
+        goal = state.places[turn] + self.jitter * cell * noise
+        state.table.copy_(torch.where(moved.unsqueeze(1), goal.to(state.table.dtype), state.table))
+        state.usage.masked_fill_(moved, 1.0)
+        return moved
+
+
+@register
+@dataclass(frozen=True)
+class Keep(Revival):
+    """Dead codewords stay where they are."""
+
+    candidates: int = 0
+
+    def __call__(self, state: RevivalState, key: Tensor) -> Tensor:
+        return torch.zeros_like(state.usage, dtype=torch.bool)
+
+
+@register
+@dataclass(frozen=True)
+class ReplaceUnused(Revival):
+    """The replacement published with NSVQ (Vali and Backstrom 2022, section III-D), for comparison.
+
+    Every ``period`` steps, codewords that occurred in fewer than ``threshold * period`` batches are overwritten with
+    used codewords, drawn at random without repetition as long as there are enough, plus noise of 1e-12.
+
+    Attributes:
+        period: Steps between replacements.
+        threshold: Share of batches a codeword must occur in.
+        last_step: No replacement after this many steps; the published scripts leave the last tenth free.
+
+    Note:
+        In float32 the noise vanishes: a copy stays on its parent until the optimizer's old moments part them, which
+        is why ``update`` leaves those moments alone here. "Occurs in a batch" depends on the batch size.
+    """
+
+    period: int = 1000
+    threshold: float = 0.01
+    last_step: int | None = None
+    candidates: int = 0
+    noise: float = 1e-12
+
+    def __call__(self, state: RevivalState, key: Tensor) -> Tensor:
+        size, dim = state.table.shape
+        state.batches.add_(state.counts > 0)
+        due = (state.steps % self.period == 0) & (state.counts.sum() > 0)
+        if self.last_step is not None:
+            due &= state.steps <= self.last_step
+        used = state.batches >= self.threshold * self.period
+        order = torch.where(used, row_uniform(key, size, 1).squeeze(1), torch.inf).argsort()  # used rows first, shuffled
+        turn = ((~used).cumsum(0) - 1).clamp_min(0)
+        parent = order[turn % used.sum().clamp_min(1)]
+        goal = state.table[parent] + self.noise * row_normal(key, size, dim)
+        nobody = ~used.any()
+        goal = torch.where(nobody, state.table + self.noise * row_normal(key, size, dim), goal)
+        moved = due & ~used
+        state.table.copy_(torch.where(moved.unsqueeze(1), goal.to(state.table.dtype), state.table))
+        state.batches.mul_(~due)
+        return torch.zeros_like(moved)

@@ -1,0 +1,193 @@
+"""What a training step does to codebooks, as operators that a compiler sees as one node each.
+
+``count`` adds a forward to the pending statistics. ``settle`` turns what is pending into one optimizer step: sums over
+ranks, moving averages, revival. ``seed`` gives a codebook its start. All change the tensors of a ``State`` in place.
+"""
+
+import json
+import math
+from functools import cache
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from codeword.functional.random import row_uniform
+from codeword.functional.ranks import broadcast_, gather_rows, rank, sum_over_ranks_, world_size
+from codeword.quantizers.config import build
+from codeword.quantizers.geometry import Cosine, Geometry
+from codeword.quantizers.learning import Learning, MovingAverage
+from codeword.quantizers.revival import Revival, RevivalState
+from codeword.quantizers.seeding import Seeding
+
+
+class State(NamedTuple):
+    """The tensors of a codebook, by the names of its buffers."""
+
+    table: Tensor
+    usage: Tensor
+    batches: Tensor
+    steps: Tensor
+    seeded: Tensor
+    pending_counts: Tensor
+    pending_sums: Tensor
+    pending_forwards: Tensor
+    places: Tensor
+    place_keys: Tensor
+    place_errors: Tensor
+    average_counts: Tensor
+    average_sums: Tensor
+    moved: Tensor
+
+
+class Settings(NamedTuple):
+    """The objects of a codebook, read back from the text that crosses the operator's border."""
+
+    learning: Learning
+    seeding: Seeding
+    revival: Revival
+    geometry: Geometry
+
+
+@cache
+def _settings(text: str) -> Settings:
+    return Settings(*cast(tuple[Learning, Seeding, Revival, Geometry], build(json.loads(text))))
+
+
+@torch.library.custom_op(
+    "codeword::count",
+    mutates_args={"state"},
+    schema="(Tensor x, Tensor codes, Tensor codewords, Tensor? keep, Tensor(a!)[] state, str settings) -> ()",
+)
+def count(x: Tensor, codes: Tensor, codewords: Tensor, keep: Tensor | None, state: list[Tensor], settings: str) -> None:
+    """Add a forward: counts, sums where they are averaged, and candidates for revival."""
+    if torch._C._current_graph_task_id() != -1:
+        return  # inside a backward pass: the recomputation of a checkpointed forward, already counted
+    s, size = State(*state), state[0].shape[0]
+    x = x.float()
+    errors = (x - codewords.float()).square().sum(1)
+    counted = torch.isfinite(errors) & (codes >= 0)
+    if keep is not None:
+        counted &= keep
+    slot = torch.where(counted, codes, size)
+    s.pending_counts.add_(torch.bincount(slot, minlength=size + 1)[:size])
+    if len(s.pending_sums):
+        kept = torch.where(counted.unsqueeze(1), x, 0.0)
+        s.pending_sums.index_add_(0, slot.clamp_max(size - 1), kept)
+    if len(s.places):
+        _draw_places(s, x, torch.where(counted, errors, 0.0), _settings(settings).seeding.seed)
+    s.pending_forwards.add_(1)
+
+
+def _draw_places(s: State, x: Tensor, errors: Tensor, seed: int) -> None:
+    """Keep the rows with the largest log error plus Gumbel noise: a draw proportional to the squared error.
+
+    The noise belongs to (seed, step, forward, global row), so that two ranks draw what one rank would.
+    """
+    key = _key(s, seed) + s.pending_forwards
+    uniform = row_uniform(key, len(x), 1, first_row=rank() * len(x)).squeeze(1)
+    keys = errors.log() - torch.log(-torch.log(uniform))
+    _keep_best(s, torch.cat([s.place_keys, keys]), torch.cat([s.place_errors, errors]), torch.cat([s.places, x]))
+
+
+def _keep_best(s: State, keys: Tensor, errors: Tensor, places: Tensor) -> None:
+    best, index = keys.topk(len(s.places))
+    s.place_keys.copy_(best)
+    s.place_errors.copy_(torch.where(torch.isfinite(best), errors[index], -math.inf))
+    s.places.copy_(places[index])
+
+
+def _key(s: State, seed: int) -> Tensor:
+    # One key per step, wide enough apart for the forwards of the step.
+    return (s.steps + 1) * 1_000_003 + (seed << 32)
+
+
+@torch.library.custom_op(
+    "codeword::settle", mutates_args={"state"}, schema="(Tensor(a!)[] state, str settings) -> ()"
+)
+def settle(state: list[Tensor], settings: str) -> None:
+    """Apply what is pending to one codebook."""
+    settle_all([State(*state)], [settings])
+
+
+def settle_all(states: list[State], settings: list[str]) -> None:
+    """Apply what is pending to codebooks, with one sum and one gather over the ranks for all of them together.
+
+    Nothing here depends on data before the collectives, so a rank that saw only padding takes part like any other.
+    """
+    _sum_pending([t for s in states for t in (s.pending_counts, s.pending_sums, s.pending_forwards)])
+    _gather_places(states)
+    for s, text in zip(states, settings, strict=True):
+        _step(s, _settings(text))
+
+
+def _sum_pending(tensors: list[Tensor]) -> None:
+    if world_size() == 1:
+        return
+    flat = sum_over_ranks_(torch.cat([t.flatten() for t in tensors]))
+    for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
+
+
+def _gather_places(states: list[State]) -> None:
+    if world_size() == 1:
+        return
+    packed = [torch.cat([s.place_keys[:, None], s.place_errors[:, None], s.places], dim=1) for s in states]
+    flat = gather_rows(torch.cat([p.flatten() for p in packed]).unsqueeze(0))
+    for s, part, own in zip(states, flat.split([p.numel() for p in packed], dim=1), packed, strict=True):
+        if len(s.places):
+            rows = part.reshape(-1, own.shape[1])
+            _keep_best(s, rows[:, 0], rows[:, 1], rows[:, 2:])
+
+
+def _step(s: State, settings: Settings) -> None:
+    s.steps.add_(s.pending_forwards > 0)
+    if isinstance(settings.learning, MovingAverage):
+        _move_average(s, settings.learning)
+    revival = RevivalState(
+        s.table, s.usage, s.pending_counts, s.batches, s.steps, s.places, s.place_errors
+    )
+    s.moved.copy_(settings.revival(revival, _key(s, settings.seeding.seed)))
+    if len(s.average_counts):
+        # A revived row starts its average anew: its next batch of vectors outweighs the place it was given.
+        fresh = s.moved.unsqueeze(1)
+        s.average_counts.copy_(torch.where(s.moved, 1e-2, s.average_counts))
+        s.average_sums.copy_(torch.where(fresh, s.table * 1e-2, s.average_sums))
+    for tensor in (s.pending_counts, s.pending_sums, s.pending_forwards):
+        tensor.zero_()
+    s.place_keys.fill_(-math.inf)
+    s.place_errors.fill_(-math.inf)
+
+
+def _move_average(s: State, learning: MovingAverage) -> None:
+    eps = learning.smoothing
+    # A step without vectors leaves the averages alone; told by a tensor, so that nothing waits for the device.
+    share = (1 - learning.decay) * (s.pending_counts.sum() > 0)
+    s.average_counts.mul_(1 - share).add_(s.pending_counts * share)
+    s.average_sums.mul_(1 - share).add_(s.pending_sums * share)
+    total = s.average_counts.sum()
+    smoothed = (s.average_counts + eps) / (total + len(s.average_counts) * eps) * total
+    moved = s.average_sums / smoothed.unsqueeze(1).clamp_min(1e-30)
+    s.table.copy_(torch.where((s.pending_counts > 0).unsqueeze(1), moved.to(s.table.dtype), s.table))
+
+
+@torch.library.custom_op(
+    "codeword::seed",
+    mutates_args={"state"},
+    schema="(Tensor x, Tensor keep, Tensor(a!)[] state, str settings) -> ()",
+)
+def seed(x: Tensor, keep: Tensor, state: list[Tensor], settings: str) -> None:
+    """Give the table its start from the rows of all ranks, in rank order; rank 0's answer is everybody's."""
+    s, config = State(*state), _settings(settings)
+    size = len(s.table)
+    limit = config.seeding.most_rows * size
+    rows = x.float()[keep & torch.isfinite(x).all(1)]
+    rows = gather_rows(rows[:: max(1, -(-len(rows) // limit))])
+    rows = rows[:: max(1, -(-len(rows) // limit))]
+    if len(rows):
+        start = config.seeding(rows, size, isinstance(config.geometry, Cosine))
+    else:  # every rank holds nothing but padding: something to go on with, for revival to mend
+        start = row_uniform(_key(s, config.seeding.seed), size, x.shape[1]) - 0.5
+    s.table.copy_(broadcast_(start.contiguous()))
+    s.average_sums.copy_(s.table[: len(s.average_sums)])
+    s.seeded.fill_(True)

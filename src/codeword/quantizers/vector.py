@@ -1,0 +1,153 @@
+"""One codebook, one code per vector."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from codeword.functional.gradient import straight_through
+from codeword.quantizers.base import Quantizer
+from codeword.quantizers.codebook import Codebook
+from codeword.quantizers.config import register
+from codeword.quantizers.estimator import Estimator, StraightThrough
+from codeword.quantizers.geometry import Euclidean, Geometry
+from codeword.quantizers.learning import Learning, MovingAverage
+from codeword.quantizers.revival import Revival, ReviveDead
+from codeword.quantizers.seeding import KMeans, Seeding
+from codeword.types import Selected
+
+
+@register
+class VectorQuantizer(Quantizer):
+    r"""The nearest codeword of one codebook (van den Oord et al. 2017, equation 1).
+
+    .. math:: \hat x = c_k, \qquad k = \arg\min_j |x - c_j|^2
+
+    Args:
+        dim: Features of a vector.
+        size: Number of codewords, any number from 1.
+        learning: How the codebook learns: ``MovingAverage``, ``Gradient`` or ``SimVQ``.
+        seeding: Where it starts: ``KMeans``, ``FromData`` or ``Uniform``.
+        revival: What happens to dead codewords: ``ReviveDead``, ``ReplaceUnused`` or ``Keep``.
+        geometry: ``Euclidean`` or ``Cosine``.
+        estimator: How the gradient crosses the search, where this is the outermost quantizer.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        size: int,
+        *,
+        learning: Learning | None = None,
+        seeding: Seeding | None = None,
+        revival: Revival | None = None,
+        geometry: Geometry | None = None,
+        estimator: Estimator | None = None,
+    ):
+        super().__init__()
+        self.dim, self.sizes = dim, (size,)
+        self.estimator = estimator or StraightThrough()
+        self.codebook = Codebook(
+            size,
+            dim,
+            learning=learning or MovingAverage(),
+            seeding=seeding or KMeans(),
+            revival=revival or ReviveDead(),
+            geometry=geometry or Euclidean(),
+        )
+
+    def select(
+        self,
+        x: Float[Tensor, "*batch dim"],
+        *,
+        mask: Bool[Tensor, "*batch"] | None = None,
+        gate: Float[Tensor, "*batch gates"] | None = None,
+        straight: bool = True,
+        target: Float[Tensor, "*batch dim"] | None = None,
+    ) -> Selected:
+        target = x if target is None else target
+        keep = None if mask is None else mask.reshape(-1)
+        table = self.codebook.ready(x.reshape(-1, self.dim), keep)
+        index = self.codebook.geometry.search(x, table)
+        return self.select_given(x, index, mask=mask, straight=straight, target=target)
+
+    def select_given(
+        self,
+        x: Float[Tensor, "*batch dim"],
+        index: Int[Tensor, "*batch"],
+        *,
+        mask: Bool[Tensor, "*batch"] | None,
+        straight: bool,
+        target: Float[Tensor, "*batch dim"],
+    ) -> Selected:
+        """``select`` for codes that have been chosen already, from a codebook that is ready."""
+        codeword = F.embedding(index, self.codebook.vectors)
+        if self.training:
+            losses = self.codebook.learning.losses(target, codeword)
+            keep = None if mask is None else mask.reshape(-1)
+            rows, served = target.reshape(-1, self.dim), codeword.reshape(-1, self.dim)
+            self.codebook.count(rows, index.reshape(-1), served, keep)
+        else:
+            losses = torch.zeros(index.shape, device=x.device)
+        return Selected(straight_through(x, codeword) if straight else codeword, index.unsqueeze(-1), losses)
+
+    def search_codes(
+        self, x: Float[Tensor, "*batch dim"], depth: Int[Tensor, "*batch"] | None
+    ) -> Int[Tensor, "*batch levels"]:
+        return self.codebook.geometry.search(x, self.codebook.stored()).unsqueeze(-1)
+
+    def decode(self, codes: Int[Tensor, "*batch levels"]) -> Float[Tensor, "*batch dim"]:
+        self.check_levels(codes)
+        index = codes.squeeze(-1)
+        vectors = F.embedding(index.clamp_min(0), self.codebook.stored())
+        return torch.where((index >= 0).unsqueeze(-1), vectors, 0.0)
+
+    def codebooks(self) -> list[Float[Tensor, "_ dim"]]:
+        return [self.codebook.stored()]
+
+    def scores(self, x: Float[Tensor, "*batch dim"], level: int = 0) -> Float[Tensor, "*batch size"]:
+        if level != 0:
+            raise ValueError(f"a VectorQuantizer has the one level 0, got level {level}")
+        return self.codebook.geometry.scores(x, self.codebook.stored())
+
+    def check_training(self, estimator: Estimator) -> None:
+        learning = self.codebook.learning
+        if estimator.trains_codebook and learning.averaged:
+            raise ValueError(
+                f"{type(estimator).__name__} trains the codebook through the output, which a moving average cannot "
+                "follow: use learning=Gradient(codebook=0, commitment=0)"
+            )
+        if not estimator.trains_codebook and not learning.trains_alone:
+            raise ValueError(
+                f"{type(estimator).__name__} gives the codebook no gradient and its codebook weight is 0, so nothing "
+                "would train it: use learning=Gradient() or MovingAverage(), or NoiseSubstitution or Directional"
+            )
+
+    def arguments(self) -> dict[str, object]:
+        c = self.codebook
+        return {
+            "dim": self.dim,
+            "size": c.size,
+            "learning": c.learning,
+            "seeding": c.seeding,
+            "revival": c.revival,
+            "geometry": c.geometry,
+            "estimator": self.estimator,
+        }
+
+
+def plain_levels(parts: Sequence[Quantizer], search: str) -> list[VectorQuantizer]:
+    """The parts, if each is a Euclidean vector quantizer, whose codewords a joint search can add up.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    plain = [p for p in parts if isinstance(p, VectorQuantizer) and isinstance(p.codebook.geometry, Euclidean)]
+    if len(plain) != len(parts):
+        raise ValueError(
+            f"{search} adds up plain codewords: every level must be a Euclidean VectorQuantizer; a residual quantizer "
+            "with search=Greedy() takes projected, cosine and composed stages"
+        )
+    return plain
