@@ -7,18 +7,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from codeword.quantizers.base import Quantizer as Quantizer
-    from codeword.quantizers.base import load as load
+    from codeword.quantizers import *  # noqa: F403
     from codeword.types import Quantized as Quantized
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Quantized": "codeword.types",
-    "Quantizer": "codeword.quantizers.base",
-}
+_QUANTIZERS = (
+    "AdditiveQuantizer", "Beam", "BinaryQuantizer", "ChannelsFirst", "Cosine", "DepthDropout", "Directional",
+    "Euclidean", "FromData", "Gradient", "Greedy", "KMeans", "Keep", "MovingAverage", "NoiseSubstitution",
+    "Normalized", "ProductQuantizer", "Projected", "Quantizer", "Refined", "ReplaceUnused", "ResidualQuantizer",
+    "ReviveDead", "Rotated", "Rotation", "ScalarQuantizer", "SetBeam", "SimVQ", "StraightThrough", "Uniform",
+    "VectorQuantizer", "load", "seed", "update",
+)  # fmt: skip
+_HOME = {"Quantized": "codeword.types"} | dict.fromkeys(_QUANTIZERS, "codeword.quantizers")
 
-__all__ = ["__version__", *_HOME]
+__all__ = ["__version__", *_HOME]  # pyrefly: ignore
 
 
 def __getattr__(name: str) -> object:

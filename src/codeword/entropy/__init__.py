@@ -1,0 +1,1 @@
+"""Integer frequency tables and the range coder; integers only."""

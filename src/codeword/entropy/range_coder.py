@@ -1,11 +1,12 @@
 """Streams of integers to bytes and back, through the range coder of constriction with integer tables.
 
-constriction works with probabilities of 24 bits; a table of counts that sum to 2**16 is the exact model of 256 * counts[k] in
-2**24. The words that constriction emits are a part of the format, see docs/formats.md; tests/reference/range_decoder.py reads
-them with integers alone.
+constriction works with probabilities of 24 bits; a table of counts that sum to 2**16 is the exact model of
+256 * counts[k] in 2**24. The words that constriction emits are a part of the format (docs/formats.md says how to read
+them with integers alone).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import constriction
 import numpy as np
@@ -14,26 +15,29 @@ from jaxtyping import Int64, Integer
 from codeword.entropy.tables import PRECISION, check_counts
 
 _MODEL_PRECISION = 24
+_stream: Any = constriction.stream  # pyrefly: ignore[missing-attribute]  # the compiled module has no type stubs
 
 
-def _model(counts: Int64[np.ndarray, " size"]) -> "constriction.stream.model.Categorical":
+def _model(counts: Int64[np.ndarray, " size"]) -> Any:
     """The categorical model whose integer probabilities are exactly 256 * counts.
 
     With ``perfect=False`` constriction places the left edge of symbol k at floor(scale * sum_{j<k} p_j) + k, with
-    scale = (2**24 - size) / sum(p). Given p_k = 256 * counts[k] - 1 the scale is exactly 1.0, and every sum is an integer below
-    2**24, which float64 holds exactly: the edge is 256 * sum_{j<k} counts[j], with no rounding anywhere. (Handing over
-    counts / 2**16 with ``perfect=True`` ends at the same integers, but by a search that compares logarithms; with
-    ``perfect=False`` it does not.)
+    scale = (2**24 - size) / sum(p). Given p_k = 256 * counts[k] - 1 the scale is exactly 1.0, and every sum is an
+    integer below 2**24, which float64 holds exactly: the edge is 256 * sum_{j<k} counts[j], nothing is ever rounded.
+
+    Note:
+        Handing over counts / 2**16 with ``perfect=True`` ends at the same integers, but by a search that compares
+        logarithms; with ``perfect=False`` it does not end there.
     """
     weights = counts * 2 ** (_MODEL_PRECISION - PRECISION) - 1
-    return constriction.stream.model.Categorical(weights.astype(np.float64), perfect=False)
+    return _stream.model.Categorical(weights.astype(np.float64), perfect=False)
 
 
 class RangeCoder:
     """Codes several streams of symbols, one static table each, into one string of bytes.
 
-    The streams follow one another in one run of the coder, whole streams in the order of the tables; a stream whose alphabet has
-    one symbol leaves no trace. The coder's 32-bit words are stored little-endian.
+    The streams follow one another in one run of the coder, whole streams in the order of the tables; a stream whose
+    alphabet has one symbol leaves no trace. The coder's 32-bit words are stored little-endian.
 
     Args:
         tables: Counts >= 1 that sum to 2**16, one table a stream.
@@ -47,11 +51,11 @@ class RangeCoder:
 
     def encode(self, streams: Sequence[Integer[np.ndarray, " _"]]) -> bytes:
         """Encode one array of symbols per table; arrays may differ in length and may be empty."""
-        encoder = constriction.stream.queue.RangeEncoder()
+        encoder = _stream.queue.RangeEncoder()
         for index, (symbols, model, size) in enumerate(zip(streams, self._models, self.sizes, strict=True)):
             if len(symbols) and not 0 <= symbols.min() <= symbols.max() < size:
                 raise ValueError(
-                    f"stream {index} has symbols {symbols.min()} to {symbols.max()}, but its table is for 0 to {size - 1}"
+                    f"stream {index} has symbols {symbols.min()} to {symbols.max()}, its table is for 0 to {size - 1}"
                 )
             if model is not None:
                 encoder.encode(symbols.astype(np.int32), model)
@@ -65,7 +69,7 @@ class RangeCoder:
         """
         if len(data) % 4:
             raise ValueError(f"range-coded data consists of 4-byte words, got {len(data)} bytes")
-        decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, dtype="<u4").astype(np.uint32))
+        decoder = _stream.queue.RangeDecoder(np.frombuffer(data, dtype="<u4").astype(np.uint32))
         streams = []
         for length, model in zip(lengths, self._models, strict=True):
             if model is None or not length:

@@ -1,7 +1,7 @@
 """Integer frequency tables: what a range coder may know about codes, without a single float in the promise.
 
-A table gives each of its symbols a count of at least 1; the counts sum to exactly 2**16. Probabilities become integers here,
-once, when a model is trained; from then on everything that touches bytes is integer arithmetic.
+A table gives each of its symbols a count of at least 1; the counts sum to exactly 2**16. Probabilities become integers
+here, once, when a model is trained; from then on everything that touches bytes is integer arithmetic.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ TOTAL = 2**PRECISION
 def quantize_histogram(histogram: Integer[np.ndarray, " size"]) -> Int64[np.ndarray, " size"]:
     """Turn observed frequencies into integer counts >= 1 that sum to 2**16.
 
-    Symbols whose share h_k / sum(h) of what is left to give away is below one count receive 1, which is repeated until it
-    settles; the others share the rest by largest remainder, equal remainders in favour of the lower symbol. All of it is exact
-    integer arithmetic, so every machine makes the same table. A histogram of zeros gives a uniform table.
+    A symbol whose share is below one count receives 1 and leaves the division, until that happens to none; the others
+    share the rest by largest remainder, equal remainders in favour of the lower symbol. All of it is exact integer
+    arithmetic, so every machine makes the same table. A histogram of zeros gives a uniform table.
 
     Args:
         histogram: How often each symbol occurred, >= 0.
@@ -30,7 +30,9 @@ def quantize_histogram(histogram: Integer[np.ndarray, " size"]) -> Int64[np.ndar
     """
     size = len(histogram)
     if not 1 <= size <= TOTAL:
-        raise ValueError(f"a frequency table holds 1 to {TOTAL} symbols, got {size}; store such codes packed, not ranged")
+        raise ValueError(
+            f"a frequency table holds 1 to {TOTAL} symbols, got {size}; store such codes packed, not ranged"
+        )
     if (histogram < 0).any():
         raise ValueError(f"frequencies are 0 or more, got {int(histogram.min())}")
     weights = histogram.astype(object)  # Python integers: products of frequencies and counts may exceed 64 bits
@@ -87,7 +89,7 @@ class CodeTables(NamedTuple):
     def from_histograms(
         cls, levels: Sequence[Integer[np.ndarray, " _"]], depth: Integer[np.ndarray, " _"] | None = None
     ) -> "CodeTables":
-        """Quantise one histogram per level and, for codes of variable depth, that of the depths 0 to ``len(levels)``."""
+        """Quantise one histogram per level and, for codes of variable depth, that of depths 0 to ``len(levels)``."""
         if depth is not None and len(depth) != len(levels) + 1:
             raise ValueError(f"depths of {len(levels)} levels need {len(levels) + 1} frequencies, got {len(depth)}")
         return cls(
@@ -128,8 +130,8 @@ class CodeTables(NamedTuple):
     def fingerprint(self) -> str:
         """SHA-256 of the tables, in hexadecimal digits.
 
-        It is taken over the number of levels, then for the depth (0 symbols without one) and every level the number of symbols
-        and the counts, all as little-endian 32-bit integers.
+        It is taken over the number of levels, then for the depth (0 symbols without one) and every level the number of
+        symbols and the counts, all as little-endian 32-bit integers.
         """
         absent = np.zeros(0, dtype=np.int64)
         digest = hashlib.sha256(np.array([len(self.levels)], dtype="<u4").tobytes())

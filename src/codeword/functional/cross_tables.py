@@ -3,44 +3,50 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from codeword.functional.matmul import fast_matmul
+from codeword.functional.smallest import FOLD
 
-_FOLD = 8  # every codebook is padded to a multiple of this many columns, so that candidates can be read in groups
 _LARGEST_CROSS = 1 << 28  # float32 entries of all cross tables together: 1 GiB; beyond it products are recomputed
+_ROWS = 64  # every matrix product sees this many rows: a vector meets the same arithmetic in every batch
 
 
 @dataclass(frozen=True)
 class CrossTables:
     r"""Stacked codebooks with the tables that turn the error of a sum of codewords into additions.
 
-    .. math:: \tfrac12 |x - \sum_i c_i|^2 - \tfrac12 |x|^2
-        = \sum_i (\tfrac12 |c_i|^2 - \langle x, c_i \rangle) + \sum_{i < j} \langle c_i, c_j \rangle
+    .. math:: \tfrac12 |x - \sum_i c_i|^2 = \tfrac12 |x|^2
+        + \sum_i (\tfrac12 |c_i|^2 - \langle x, c_i \rangle) + \sum_{i < j} \langle c_i, c_j \rangle
 
-    The left side is called the *score* of a set of codewords below. Made by :func:`cross_tables`.
+    Made by :func:`cross_tables`. A *row* below is the place of a codeword in ``stacked``; a *column* is its place in
+    the scores of all levels side by side, where every level is padded to a multiple of 8.
 
     Attributes:
         sizes: Codewords of every level.
-        starts: Row of the first codeword of every level in ``stacked``, then the number of all rows.
-        centre: Taken from every vector and from every codeword of level 0, so that data far from the origin keeps its
+        row_starts: Row of the first codeword of every level, then the number of rows.
+        column_starts: Column of the first codeword of every level, then the number of columns.
+        centre: Taken from every vector and from the codewords of level 0, so that data far from the origin keeps its
             digits; (dim,).
-        stacked: Codewords of all levels one below the other; (total, dim).
-        columns: Codewords of one level as columns, padded with zeros to a multiple of 8; (dim, padded) each.
-        bias: Half squared norms of one level, infinite in the padding; (padded,) each.
-        cross: Inner products of all codewords with those of one level; (total, padded) each. Empty if they would take
-            more than 1 GiB: the products with the partial sums are then computed as they are needed.
+        stacked: Codewords of all levels one below the other; (rows, dim).
+        negated: Negative codewords as columns, zero in the padding; (dim, columns).
+        bias: Half squared norms, infinite in the padding; (columns,).
+        cross: Inner products of all codewords with those of one level, and the bias of that level as the last row;
+            (rows + 1, padded) each. Empty if they would take more than 1 GiB: products with partial sums are then
+            computed as they are needed.
     """
 
     sizes: tuple[int, ...]
-    starts: tuple[int, ...]
+    row_starts: tuple[int, ...]
+    column_starts: tuple[int, ...]
     centre: Tensor
     stacked: Tensor
-    columns: tuple[Tensor, ...]
-    bias: tuple[Tensor, ...]
+    negated: Tensor
+    bias: Tensor
     cross: tuple[Tensor, ...]
 
     @property
@@ -48,84 +54,102 @@ class CrossTables:
         """Number of codebooks."""
         return len(self.sizes)
 
-    def scores(self, block: Tensor, level: int) -> Tensor:
-        """Score of every codeword of a level standing alone, for centred rows; (rows, padded)."""
-        with torch.autocast(block.device.type, enabled=False), fast_matmul():
-            return torch.addmm(self.bias[level], block, self.columns[level], alpha=-1)
+    def span(self, level: int) -> slice:
+        """Columns of a level."""
+        return slice(self.column_starts[level], self.column_starts[level + 1])
 
-    def couple(self, chosen: Tensor, level: int) -> Tensor:
-        """Inner products of sums of codewords, given by their rows in ``stacked``, with a level; (sums, padded)."""
-        if self.cross:
-            return torch.nn.functional.embedding_bag(chosen, self.cross[level], mode="sum")
-        sums = torch.nn.functional.embedding_bag(chosen, self.stacked, mode="sum")
-        with torch.autocast(sums.device.type, enabled=False), fast_matmul():
-            return sums @ self.columns[level]
-
-    def blocks(self, x: Tensor, rows: int) -> Iterator[tuple[slice, Tensor]]:
-        """Centred row blocks of one fixed shape, the last one filled up with zeros: see :func:`nearest`."""
-        block = torch.zeros(rows, x.shape[1], dtype=self.stacked.dtype, device=x.device)
+    def centred(self, x: Tensor, rows: int) -> Iterator[tuple[slice, Tensor]]:
+        """Blocks of at most ``rows`` vectors, with the centre taken off."""
         for start in range(0, x.shape[0], rows):
-            part = x[start : start + rows]
-            torch.sub(part, self.centre, out=block[: len(part)])
-            yield slice(start, start + len(part)), block
+            part = slice(start, min(start + rows, x.shape[0]))
+            yield part, x[part].to(self.stacked.dtype) - self.centre
+
+    def attraction(self, x: Tensor) -> Tensor:
+        """Negative inner products of vectors with all codewords; (vectors, columns)."""
+        return _product(x, self.negated)
+
+    def repulsion(self, rows: Tensor, level: int) -> Tensor:
+        """Half the squared norms of a level's codewords plus their inner products with sums of other codewords.
+
+        Args:
+            rows: The codewords of every sum, (sums, any number).
+            level: Its codewords are the columns of the result, (sums, padded).
+        """
+        if self.cross:
+            last = rows.new_full((len(rows), 1), self.row_starts[-1])
+            return embedding_bag(torch.cat([rows, last], dim=1), self.cross[level], mode="sum")
+        sums = embedding_bag(rows, self.stacked, mode="sum")
+        return self.bias[self.span(level)] - _product(sums, self.negated[:, self.span(level)])
+
+    def codes(self, rows: Tensor) -> Tensor:
+        """Codes of full sets of rows in the order of levels; a row that is not finite may have won in the padding."""
+        sizes = torch.tensor(self.sizes, device=rows.device)
+        return torch.minimum(rows - torch.tensor(self.row_starts[:-1], device=rows.device), sizes - 1)
 
 
-def cross_tables(
-    codebooks: Sequence[Float[Tensor, "size dim"]] | Sequence[Float[Tensor, "_ dim"]], *, limit: int = _LARGEST_CROSS
-) -> CrossTables:
-    """Tables for the beam and for iterated conditional modes, products accumulated in float64.
+def cross_tables(codebooks: Sequence[Tensor], *, limit: int = _LARGEST_CROSS) -> CrossTables:
+    """Tables for beam search and iterated conditional modes, computed in float64.
 
     Args:
-        codebooks: One table per level, of any sizes.
-        limit: Entries that the cross tables may hold together; above it they are left out and searches recompute them.
+        codebooks: One table of codewords (size, dim) per level; sizes may differ.
+        limit: Entries that the cross tables may hold together.
     """
-    if not codebooks or any(not len(book) or book.shape[1] != codebooks[0].shape[1] for book in codebooks):
-        shapes = [tuple(book.shape) for book in codebooks]
-        raise ValueError(f"cross_tables() needs codebooks of one dimension with at least one codeword each: got {shapes}")
+    if not codebooks or any(not len(book) or book.shape[1:] != codebooks[0].shape[1:] for book in codebooks):
+        raise ValueError(
+            "cross_tables() needs codebooks (size, dim) of one dimension with at least one codeword each: "
+            f"got {[tuple(book.shape) for book in codebooks]}"
+        )
     dtype = torch.float64 if codebooks[0].dtype == torch.float64 else torch.float32
-    first = codebooks[0].detach()
-    centre = first.double().mean(0).to(dtype)
     tables = [book.detach().double() for book in codebooks]
-    tables[0] = tables[0] - centre.double()
+    centre = tables[0].mean(0).to(dtype)
+    tables[0] = tables[0] - centre
     sizes = tuple(len(table) for table in tables)
-    starts = tuple(sum(sizes[:level]) for level in range(len(sizes) + 1))
-    padded = [-(-size // _FOLD) * _FOLD for size in sizes]
+    padded = [-(-size // FOLD) * FOLD for size in sizes]
+    column_starts = (0, *accumulate(padded))
     stacked = torch.cat(tables)
-    columns, bias, cross = [], [], []
-    for table, width in zip(tables, padded, strict=True):
-        column = stacked.new_zeros(stacked.shape[1], width)
-        column[:, : len(table)] = table.t()
-        half = stacked.new_full((width,), math.inf)
-        half[: len(table)] = table.square().sum(1) / 2
-        columns.append(column.to(dtype))
-        bias.append(half.to(dtype))
-        if len(stacked) * sum(padded) <= limit:
-            cross.append((stacked @ column).to(dtype))
-    return CrossTables(sizes, starts, centre, stacked.to(dtype), tuple(columns), tuple(bias), tuple(cross))
+    columns = stacked.new_zeros(sum(padded), stacked.shape[1])
+    bias = stacked.new_full((sum(padded),), math.inf)
+    for start, table in zip(column_starts, tables, strict=False):
+        columns[start : start + len(table)] = table
+        bias[start : start + len(table)] = table.square().sum(1) / 2
+    cross: tuple[Tensor, ...] = ()
+    if len(stacked) * sum(padded) <= limit:
+        levels = zip(columns.split(padded), bias.split(padded), strict=True)
+        cross = tuple(torch.cat([stacked @ level.t(), half[None]]).to(dtype) for level, half in levels)
+    return CrossTables(
+        sizes=sizes,
+        row_starts=(0, *accumulate(sizes)),
+        column_starts=column_starts,
+        centre=centre,
+        stacked=stacked.to(dtype),
+        negated=columns.neg().t().to(dtype).contiguous(),
+        bias=bias.to(dtype),
+        cross=cross,
+    )
 
 
-def smallest(scores: Float[Tensor, "rows count"], k: int) -> tuple[Float[Tensor, "rows k"], Int[Tensor, "rows k"]]:
-    """The k smallest numbers of every row, ascending, and their places; exact.
+def means_to_first(codebooks: Sequence[Tensor]) -> list[Tensor]:
+    """The same code with the mean of every codebook moved into the first one: all sums stay what they are.
 
-    ``topk`` over all candidates costs ten times what ``amin`` does, so the row is folded to the minima of strided
-    groups of 8: the k smallest numbers lie in the k groups of smallest minima.
+    Additive codebooks may carry offsets that cancel each other. Scores of the shifted ones lose no digits to them, and
+    in a set that is not complete yet the levels to come stand at their means.
     """
-    rows, count = scores.shape
-    if k == 1:
-        return scores.min(1, keepdim=True) if count <= 32 or count % _FOLD else _smallest_one(scores)
-    if count % _FOLD or count < 2 * _FOLD * k:
-        value, place = scores.topk(k, 1, largest=False)
-        return value, place
-    folded = scores.view(rows, _FOLD, count // _FOLD)
-    _, groups = smallest(folded.amin(1), k)
-    members = folded.gather(2, groups.unsqueeze(1).expand(rows, _FOLD, k))
-    value, place = members.view(rows, _FOLD * k).topk(k, 1, largest=False)
-    return value, (place // k) * (count // _FOLD) + groups.gather(1, place % k)
+    tables = [book.detach().double() for book in codebooks]
+    means = [table.mean(0) for table in tables]
+    shifted = [tables[0] + sum(means[1:], torch.zeros_like(means[0]))]
+    shifted += [table - mean for table, mean in zip(tables[1:], means[1:], strict=True)]
+    return [table.to(book.dtype) for table, book in zip(shifted, codebooks, strict=True)]
 
 
-def _smallest_one(scores: Tensor) -> tuple[Tensor, Tensor]:
-    rows, count = scores.shape
-    groups = scores.view(rows, _FOLD, count // _FOLD)
-    value, column = groups.amin(1).min(1, keepdim=True)
-    members = groups.gather(2, column.unsqueeze(1).expand(rows, _FOLD, 1)).squeeze(2)
-    return value, members.argmin(1, keepdim=True) * (count // _FOLD) + column
+def _product(x: Tensor, columns: Tensor) -> Tensor:
+    """``x @ columns`` in row blocks of one shape, the last one filled up with zeros."""
+    out = x.new_empty(x.shape[0], columns.shape[1])
+    with torch.autocast(x.device.type, enabled=False), fast_matmul():
+        full = len(x) // _ROWS * _ROWS
+        for start in range(0, full, _ROWS):
+            torch.mm(x[start : start + _ROWS], columns, out=out[start : start + _ROWS])
+        if full < len(x):
+            block = x.new_zeros(_ROWS, x.shape[1])
+            block[: len(x) - full] = x[full:]
+            out[full:] = torch.mm(block, columns)[: len(x) - full]
+    return out

@@ -4,6 +4,8 @@ Everywhere x is the input, c its codeword (or the sum of its codewords), r = |x 
 The value of every function but ``noise_substitution`` and ``directional`` is exactly c.
 """
 
+from typing import Any, NamedTuple
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -12,17 +14,89 @@ from torch import Tensor
 _TINY = 1e-20  # keeps 0 / 0 out; squares of float32 numbers below 1e-19 vanish anyway
 
 
-def straight_through(x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+def straight_through(
+    x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]
+) -> Float[Tensor, "*batch dim"]:
     r"""The codeword in value, the identity in derivative (Bengio et al. 2013; van den Oord et al. 2017, section 3.2).
 
     .. math:: \hat x = x + \mathrm{sg}[c - x], \quad \partial \hat x / \partial x = I, \quad \partial \hat x / \partial c = 0
 
     Note:
-        Written as ``sg[c] + (x - sg[x])``, so that the value is the codeword to the last bit.
+        The value is the codeword to the last bit, which ``x + (c - x)`` is not.
     """
+    codeword = codeword.detach().to(x.dtype)
     if not (x.requires_grad and torch.is_grad_enabled()):
-        return codeword.detach().to(x.dtype)
-    return codeword.detach().to(x.dtype) + (x - x.detach())
+        return codeword
+    return _StraightThrough.apply(x, codeword)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """No arithmetic at all: a tensor as large as the batch costs more to write than the search that chose it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, codeword: Tensor) -> Tensor:
+        return codeword.view_as(codeword)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
+
+
+class WeighedError(NamedTuple):
+    """What :func:`weighed_error` returns.
+
+    Attributes:
+        losses: The loss of each vector.
+        errors: Squared distances, without gradient.
+    """
+
+    losses: Float[Tensor, "*batch"]
+    errors: Float[Tensor, "*batch"]
+
+
+def weighed_error(
+    x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"], *, codebook: float, commitment: float
+) -> WeighedError:
+    r"""The codebook loss and the commitment loss in one pass (van den Oord et al. 2017, equation 3).
+
+    .. math:: \ell = \tfrac1D \left( \alpha\, |\mathrm{sg}[x] - c|^2 + \beta\, |x - \mathrm{sg}[c]|^2 \right)
+
+    In float32 at least, also under autocast.
+
+    Args:
+        x: Vectors.
+        codeword: Their codewords.
+        codebook: The weight alpha.
+        commitment: The weight beta.
+    """
+    losses, errors = _WeighedError.apply(_wide(x), _wide(codeword), codebook, commitment)
+    return WeighedError(losses, errors)
+
+
+class _WeighedError(torch.autograd.Function):
+    """One difference saved, and as many products as there are gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, codeword: Tensor, codebook: float, commitment: float) -> tuple[Tensor, Tensor]:
+        difference = x - codeword
+        errors = (difference.unsqueeze(-2) @ difference.unsqueeze(-1)).reshape(x.shape[:-1])
+        ctx.save_for_backward(difference)
+        ctx.weights = codebook, commitment
+        ctx.mark_non_differentiable(errors)
+        return errors * ((codebook + commitment) / x.shape[-1]), errors
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        (difference,) = ctx.saved_tensors
+        scale = grad.unsqueeze(-1) * (2.0 / difference.shape[-1])
+        codebook, commitment = ctx.weights
+        to_x = difference * (scale * commitment) if ctx.needs_input_grad[0] else None
+        to_codeword = difference * (scale * -codebook) if ctx.needs_input_grad[1] and codebook else None
+        return to_x, to_codeword, None, None
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def noise_substitution(
@@ -107,9 +181,7 @@ def rotation(
     x_hat, c_hat = F.normalize(start, dim=-1, eps=_TINY), F.normalize(codeword, dim=-1, eps=_TINY)
     middle = F.normalize(x_hat + c_hat, dim=-1, eps=_TINY)
     turned = (
-        move
-        - 2.0 * middle * (middle * move).sum(-1, keepdim=True)
-        + 2.0 * c_hat * (x_hat * move).sum(-1, keepdim=True)
+        move - 2.0 * middle * (middle * move).sum(-1, keepdim=True) + 2.0 * c_hat * (x_hat * move).sum(-1, keepdim=True)
     )
     scale = (goal / length.clamp_min(_TINY)).clamp_max(largest_scale)
     return codeword + torch.where((length > 0) & (goal > 0), scale * turned, move)

@@ -10,17 +10,6 @@ from torch import Tensor
 from codeword.functional import usage
 
 _TITLES = ["level", "size", "codes", "used", "bits", "of log2 K", "perplexity", "of K"]
-    "level",
-    "size",
-    "codes",
-    "used",
-    "bits",
-    "of log2 K",
-    "perplexity",
-    "of K",
-    "bits|previous",
-    "shared (floor)",
-]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,35 @@
-"""Quantizers: nn.Modules between vectors and codes."""
+"""Quantizers: nn.Modules between vectors and codes, and the objects they are composed of."""
+
+from codeword.quantizers.additive import AdditiveQuantizer as AdditiveQuantizer
+from codeword.quantizers.base import Quantizer as Quantizer
+from codeword.quantizers.base import load as load
+from codeword.quantizers.codebook import Codebook as Codebook
+from codeword.quantizers.estimator import Directional as Directional
+from codeword.quantizers.estimator import NoiseSubstitution as NoiseSubstitution
+from codeword.quantizers.estimator import Rotation as Rotation
+from codeword.quantizers.estimator import StraightThrough as StraightThrough
+from codeword.quantizers.geometry import Cosine as Cosine
+from codeword.quantizers.geometry import Euclidean as Euclidean
+from codeword.quantizers.learning import Gradient as Gradient
+from codeword.quantizers.learning import MovingAverage as MovingAverage
+from codeword.quantizers.learning import SimVQ as SimVQ
+from codeword.quantizers.product import ProductQuantizer as ProductQuantizer
+from codeword.quantizers.residual import DepthDropout as DepthDropout
+from codeword.quantizers.residual import ResidualQuantizer as ResidualQuantizer
+from codeword.quantizers.revival import Keep as Keep
+from codeword.quantizers.revival import ReplaceUnused as ReplaceUnused
+from codeword.quantizers.revival import ReviveDead as ReviveDead
+from codeword.quantizers.search import Beam as Beam
+from codeword.quantizers.search import Greedy as Greedy
+from codeword.quantizers.search import Refined as Refined
+from codeword.quantizers.search import SetBeam as SetBeam
+from codeword.quantizers.seeding import FromData as FromData
+from codeword.quantizers.seeding import KMeans as KMeans
+from codeword.quantizers.seeding import Uniform as Uniform
+from codeword.quantizers.update import seed as seed
+from codeword.quantizers.update import update as update
+from codeword.quantizers.vector import VectorQuantizer as VectorQuantizer
+from codeword.quantizers.wrappers import ChannelsFirst as ChannelsFirst
+from codeword.quantizers.wrappers import Normalized as Normalized
+from codeword.quantizers.wrappers import Projected as Projected
+from codeword.quantizers.wrappers import Rotated as Rotated

@@ -108,12 +108,11 @@ class AdditiveQuantizer(Quantizer):
 
     def _losses(self, target: Tensor, total: Tensor, words: list[Tensor], index: Tensor, keep: Tensor | None) -> Tensor:
         """Statistics of every level, and the losses of the total error, weighed as the first level says."""
+        losses, errors = self._levels[0].codebook.learning.losses(target, total)
         for m, level in enumerate(self._levels):
             share = target.detach() - (total - words[m]).detach()
-            level.codebook.count(
-                share.reshape(-1, self.dim), index[..., m].reshape(-1), words[m].reshape(-1, self.dim), keep
-            )
-        return self._levels[0].codebook.learning.losses(target, total)
+            level.codebook.count(share.reshape(-1, self.dim), index[..., m].reshape(-1), errors.reshape(-1), keep)
+        return losses
 
 
 def sum_of_rows(codes: Tensor, tables: Sequence[Tensor]) -> Tensor:

@@ -83,7 +83,9 @@ class Quantizer(nn.Module, ModelHubMixin, ABC):
         if mask is not None:
             vectors = torch.where(mask.unsqueeze(-1), vectors, 0.0)
             codes = torch.where(mask.unsqueeze(-1), codes, -1)
-        return Quantized(vectors.to(x.dtype), codes, _mean_loss(losses, mask) if self.training else losses.new_zeros(()))
+        return Quantized(
+            vectors.to(x.dtype), codes, _mean_loss(losses, mask) if self.training else losses.new_zeros(())
+        )
 
     def encode(
         self, x: Float[Tensor, "*batch dim"], depth: int | Int[Tensor, "*batch"] | None = None

@@ -93,7 +93,9 @@ class Codebook(nn.Module):
         """Whether the codewords have been given their start."""
         return self._seeded
 
-    def ready(self, x: Float[Tensor, "vectors dim"], keep: Bool[Tensor, " vectors"] | None) -> Float[Tensor, "size dim"]:
+    def ready(
+        self, x: Float[Tensor, "vectors dim"], keep: Bool[Tensor, " vectors"] | None
+    ) -> Float[Tensor, "size dim"]:
         """The codewords to search among; in training, seeded and brought up to date first.
 
         Raises:
@@ -126,11 +128,11 @@ class Codebook(nn.Module):
         self,
         x: Float[Tensor, "vectors dim"],
         codes: Int[Tensor, " vectors"],
-        codewords: Float[Tensor, "vectors dim"],
+        errors: Float[Tensor, " vectors"],
         keep: Bool[Tensor, " vectors"] | None,
     ) -> None:
         """Add one training forward to the pending statistics; padding and rows that are not finite stay out."""
-        statistics.count(x.detach(), codes, codewords.detach(), keep, self._state(), self.settings)
+        statistics.count(x.detach(), codes, errors.detach(), keep, self._state(), self.settings)
 
     def assign(self, vectors: Float[Tensor, "size dim"]) -> None:
         """Overwrite all codewords, moving averages included: what a trainer of matrices ends with."""

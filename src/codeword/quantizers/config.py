@@ -62,7 +62,9 @@ def build(value: Plain) -> object:
     name = value.get("type")
     cls = _CLASSES.get(name) if isinstance(name, str) else None
     if cls is None:
-        raise ValueError(f"unknown object type {name!r} in a model's configuration; known: {', '.join(sorted(_CLASSES))}")
+        raise ValueError(
+            f"unknown object type {name!r} in a model's configuration; known: {', '.join(sorted(_CLASSES))}"
+        )
     arguments = {key: build(part) for key, part in value.items() if key != "type"}
     try:
         return cls(**arguments)

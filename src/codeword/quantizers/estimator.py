@@ -63,7 +63,9 @@ class NoiseSubstitution(Estimator):
 
     def __post_init__(self) -> None:
         if self.weight is not None and min(self.weight) <= 0:
-            raise ValueError(f"NoiseSubstitution divides by its weights: all must be positive, the least is {min(self.weight)}")
+            raise ValueError(
+                f"NoiseSubstitution divides by its weights: all must be positive, the least is {min(self.weight)}"
+            )
 
     def __call__(
         self, x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]

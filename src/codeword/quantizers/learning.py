@@ -7,6 +7,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from codeword.functional.gradient import WeighedError, weighed_error
 from codeword.quantizers.config import register
 
 
@@ -27,10 +28,8 @@ class Learning(ABC):
         """Whether the codebook learns without a gradient through the output."""
 
     @abstractmethod
-    def losses(
-        self, x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]
-    ) -> Float[Tensor, "*batch"]:
-        """The loss of every vector: a mean over features."""
+    def losses(self, x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]) -> WeighedError:
+        """The loss of every vector, a mean over features, and its squared error."""
 
 
 @register
@@ -54,10 +53,8 @@ class Gradient(Learning):
     def trains_alone(self) -> bool:
         return self.codebook > 0
 
-    def losses(
-        self, x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]
-    ) -> Float[Tensor, "*batch"]:
-        return _two_sided(x, codeword, self.codebook, self.commitment)
+    def losses(self, x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]) -> WeighedError:
+        return weighed_error(x, codeword, codebook=self.codebook, commitment=self.commitment)
 
 
 @register
@@ -90,10 +87,8 @@ class MovingAverage(Learning):
     def trains_alone(self) -> bool:
         return True
 
-    def losses(
-        self, x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]
-    ) -> Float[Tensor, "*batch"]:
-        return _two_sided(x, codeword, 0.0, self.commitment)
+    def losses(self, x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]) -> WeighedError:
+        return weighed_error(x, codeword, codebook=0.0, commitment=self.commitment)
 
 
 @register
@@ -118,16 +113,5 @@ class SimVQ(Learning):
     def trains_alone(self) -> bool:
         return self.codebook > 0
 
-    def losses(
-        self, x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]
-    ) -> Float[Tensor, "*batch"]:
-        return _two_sided(x, codeword, self.codebook, self.commitment)
-
-
-def _two_sided(x: Tensor, codeword: Tensor, codebook: float, commitment: float) -> Tensor:
-    # Padding and gates weigh these later, so nothing is averaged over vectors here; float32 also under autocast.
-    x, codeword = x.float(), codeword.float()
-    loss = commitment * (x - codeword.detach()).square().mean(-1)
-    if codebook:
-        loss = loss + codebook * (x.detach() - codeword).square().mean(-1)
-    return loss
+    def losses(self, x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]) -> WeighedError:
+        return weighed_error(x, codeword, codebook=self.codebook, commitment=self.commitment)

@@ -134,7 +134,9 @@ class ReplaceUnused(Revival):
         if self.last_step is not None:
             due &= state.steps <= self.last_step
         used = state.batches >= self.threshold * self.period
-        order = torch.where(used, row_uniform(key, size, 1).squeeze(1), torch.inf).argsort()  # used rows first, shuffled
+        order = torch.where(
+            used, row_uniform(key, size, 1).squeeze(1), torch.inf
+        ).argsort()  # used rows first, shuffled
         turn = ((~used).cumsum(0) - 1).clamp_min(0)
         parent = order[turn % used.sum().clamp_min(1)]
         goal = state.table[parent] + self.noise * row_normal(key, size, dim)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from codeword.functional.beam import residual_beam, set_beam
+from codeword.functional.beam import beam_search
 from codeword.functional.cross_tables import CrossTables
-from codeword.functional.icm import icm
 from codeword.quantizers.config import register
 
 
@@ -33,7 +32,7 @@ class Greedy(Search):
     def __call__(
         self, x: Float[Tensor, "vectors dim"], tables: CrossTables, depth: Int[Tensor, " vectors"] | None = None
     ) -> Int[Tensor, "vectors levels"]:
-        return residual_beam(x, tables, 1, depth=depth)
+        return beam_search(x, tables, 1, depth=depth)
 
 
 @register
@@ -54,7 +53,7 @@ class Beam(Search):
     def __call__(
         self, x: Float[Tensor, "vectors dim"], tables: CrossTables, depth: Int[Tensor, " vectors"] | None = None
     ) -> Int[Tensor, "vectors levels"]:
-        return residual_beam(x, tables, self.width, depth=depth)
+        return beam_search(x, tables, self.width, depth=depth)
 
 
 @register
@@ -76,6 +75,8 @@ class SetBeam(Search):
         self, x: Float[Tensor, "vectors dim"], tables: CrossTables, depth: Int[Tensor, " vectors"] | None = None
     ) -> Int[Tensor, "vectors levels"]:
         _refuse(depth, self)
+        from codeword.functional.beam import set_beam
+
         return set_beam(x, tables, self.width)
 
 
@@ -96,6 +97,8 @@ class Refined(Search):
         self, x: Float[Tensor, "vectors dim"], tables: CrossTables, depth: Int[Tensor, " vectors"] | None = None
     ) -> Int[Tensor, "vectors levels"]:
         _refuse(depth, self)
+        from codeword.functional.icm import icm
+
         return icm(x, self.start(x, tables), tables, sweeps=self.sweeps)
 
 

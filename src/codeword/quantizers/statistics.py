@@ -57,23 +57,21 @@ def _settings(text: str) -> Settings:
 @torch.library.custom_op(
     "codeword::count",
     mutates_args={"state"},
-    schema="(Tensor x, Tensor codes, Tensor codewords, Tensor? keep, Tensor(a!)[] state, str settings) -> ()",
+    schema="(Tensor x, Tensor codes, Tensor errors, Tensor? keep, Tensor(a!)[] state, str settings) -> ()",
 )
-def count(x: Tensor, codes: Tensor, codewords: Tensor, keep: Tensor | None, state: list[Tensor], settings: str) -> None:
+def count(x: Tensor, codes: Tensor, errors: Tensor, keep: Tensor | None, state: list[Tensor], settings: str) -> None:
     """Add a forward: counts, sums where they are averaged, and candidates for revival."""
     if torch._C._current_graph_task_id() != -1:
         return  # inside a backward pass: the recomputation of a checkpointed forward, already counted
     s, size = State(*state), state[0].shape[0]
-    x = x.float()
-    errors = (x - codewords.float()).square().sum(1)
     counted = torch.isfinite(errors) & (codes >= 0)
     if keep is not None:
         counted &= keep
-    slot = torch.where(counted, codes, size)
+    slot = torch.where(counted, codes, size)  # one slot more, for what is not counted
     s.pending_counts.add_(torch.bincount(slot, minlength=size + 1)[:size])
     if len(s.pending_sums):
-        kept = torch.where(counted.unsqueeze(1), x, 0.0)
-        s.pending_sums.index_add_(0, slot.clamp_max(size - 1), kept)
+        sums = s.pending_sums.new_zeros(size + 1, x.shape[1]).index_add_(0, slot, x.to(s.pending_sums.dtype))
+        s.pending_sums.add_(sums[:size])
     if len(s.places):
         _draw_places(s, x, torch.where(counted, errors, 0.0), _settings(settings).seeding.seed)
     s.pending_forwards.add_(1)
@@ -87,7 +85,10 @@ def _draw_places(s: State, x: Tensor, errors: Tensor, seed: int) -> None:
     key = _key(s, seed) + s.pending_forwards
     uniform = row_uniform(key, len(x), 1, first_row=rank() * len(x)).squeeze(1)
     keys = errors.log() - torch.log(-torch.log(uniform))
-    _keep_best(s, torch.cat([s.place_keys, keys]), torch.cat([s.place_errors, errors]), torch.cat([s.places, x]))
+    best, index = keys.topk(min(len(s.places), len(keys)))
+    _keep_best(
+        s, torch.cat([s.place_keys, best]), torch.cat([s.place_errors, errors[index]]), torch.cat([s.places, x[index]])
+    )
 
 
 def _keep_best(s: State, keys: Tensor, errors: Tensor, places: Tensor) -> None:
@@ -102,9 +103,7 @@ def _key(s: State, seed: int) -> Tensor:
     return (s.steps + 1) * 1_000_003 + (seed << 32)
 
 
-@torch.library.custom_op(
-    "codeword::settle", mutates_args={"state"}, schema="(Tensor(a!)[] state, str settings) -> ()"
-)
+@torch.library.custom_op("codeword::settle", mutates_args={"state"}, schema="(Tensor(a!)[] state, str settings) -> ()")
 def settle(state: list[Tensor], settings: str) -> None:
     """Apply what is pending to one codebook."""
     settle_all([State(*state)], [settings])
@@ -144,9 +143,7 @@ def _step(s: State, settings: Settings) -> None:
     s.steps.add_(s.pending_forwards > 0)
     if isinstance(settings.learning, MovingAverage):
         _move_average(s, settings.learning)
-    revival = RevivalState(
-        s.table, s.usage, s.pending_counts, s.batches, s.steps, s.places, s.place_errors
-    )
+    revival = RevivalState(s.table, s.usage, s.pending_counts, s.batches, s.steps, s.places, s.place_errors)
     s.moved.copy_(settings.revival(revival, _key(s, settings.seeding.seed)))
     if len(s.average_counts):
         # A revived row starts its average anew: its next batch of vectors outweighs the place it was given.

@@ -85,10 +85,9 @@ class VectorQuantizer(Quantizer):
         """``select`` for codes that have been chosen already, from a codebook that is ready."""
         codeword = F.embedding(index, self.codebook.vectors)
         if self.training:
-            losses = self.codebook.learning.losses(target, codeword)
+            losses, errors = self.codebook.learning.losses(target, codeword)
             keep = None if mask is None else mask.reshape(-1)
-            rows, served = target.reshape(-1, self.dim), codeword.reshape(-1, self.dim)
-            self.codebook.count(rows, index.reshape(-1), served, keep)
+            self.codebook.count(target.reshape(-1, self.dim), index.reshape(-1), errors.reshape(-1), keep)
         else:
             losses = torch.zeros(index.shape, device=x.device)
         return Selected(straight_through(x, codeword) if straight else codeword, index.unsqueeze(-1), losses)

@@ -1,0 +1,36 @@
+"""The k smallest of many scores: what a beam spends its time on."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+FOLD = 8  # rows of scores are read in this many strided groups; searches pad their tables to a multiple of it
+
+
+def smallest(scores: Float[Tensor, "rows count"], k: int) -> tuple[Float[Tensor, "rows k"], Int[Tensor, "rows k"]]:
+    """The k smallest of every row of non-negative scores, ascending, and their places; exact.
+
+    Non-negative floating point numbers are ordered like the integers that share their bits, and integers need no test
+    for NaN: that makes the partial sort a third faster. ``topk`` still costs ten times what ``amin`` does, so a row is
+    folded to the minima of eighths first: the k smallest numbers lie in the k groups of smallest minima.
+
+    Note:
+        A score that rounding has made negative still counts as smaller than all others, but negative scores among
+        themselves come in reverse order.
+    """
+    integers = torch.int64 if scores.dtype == torch.float64 else torch.int32
+    value, place = _smallest(scores.view(integers), k)
+    return value.view(scores.dtype), place
+
+
+def _smallest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    rows, count = scores.shape
+    if count % FOLD or count < 2 * FOLD * k:
+        return scores.min(1, keepdim=True) if k == 1 else scores.topk(k, 1, largest=False)
+    width = count // FOLD
+    folded = scores.view(rows, FOLD, width)
+    _, groups = _smallest(folded.amin(1), k)
+    members = folded.gather(2, groups.unsqueeze(1).expand(rows, FOLD, k)).view(rows, FOLD * k)
+    value, place = members.min(1, keepdim=True) if k == 1 else members.topk(k, 1, largest=False)
+    row = place // k
+    return value, row * width + groups.gather(1, place - row * k)
