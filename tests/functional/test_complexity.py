@@ -24,7 +24,7 @@ from codeword.functional.complexity import (
     scan_cost,
     share_of_limit,
 )
-from tests.reference import operations
+from reference import operations
 
 PUBLISHED = Convention.PUBLISHED
 RELATIVE = 1e-9

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeword.metrics.distortion import Distortion, distortion, mse_per_dimension, relative_error, squared_error
-from tests.reference import distortion as slow
+from reference import distortion as slow
 
 RELATIVE = 1e-12  # of float64 sums over a few thousand float32 numbers
 

@@ -93,5 +93,5 @@ def test_mistakes_are_named():
         paired_difference(hits(1, 0), hits(1), 1)
     with pytest.raises(ValueError, match=r"recall was measured at ranks \[1\], not at 10"):
         hits(1).at(10)
-    with pytest.raises(ValueError, match="confidence must lie between 0 and 1, got 95"):
-        hits(1).interval(1, confidence=95)
+    with pytest.raises(ValueError, match=r"confidence must lie between 0 and 1, got 95\.0"):
+        hits(1).interval(1, confidence=95.0)

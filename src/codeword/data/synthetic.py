@@ -54,13 +54,13 @@ def swiss_roll(count: int, *, seed: int) -> Float[Tensor, "count 2"]:
 TOY_SETS = {"blobs": blobs, "circles": circles, "moons": moons, "swiss-roll": swiss_roll}
 
 
-def gaussian(count: int, dim: int, *, seed: int, variance: float = 1.0) -> Float[Tensor, "count dim"]:
+def gaussian(count: int, dim: int, *, seed: int, variance: int | float = 1.0) -> Float[Tensor, "count dim"]:
     """Independent Gaussian numbers of mean 0."""
     numbers = np.random.default_rng(seed).standard_normal((count, dim), dtype=np.float32)
     return torch.from_numpy(numbers).mul_(math.sqrt(variance))
 
 
-def uniform(count: int, dim: int, *, seed: int, variance: float = 1.0) -> Float[Tensor, "count dim"]:
+def uniform(count: int, dim: int, *, seed: int, variance: int | float = 1.0) -> Float[Tensor, "count dim"]:
     """Independent uniform numbers of mean 0, that is from ``-sqrt(3 variance)`` to ``sqrt(3 variance)``.
 
     The uncorrelated data of the ICASSP 2023 paper is unpublished; its errors fit uniform numbers of variance 140 per
@@ -98,7 +98,7 @@ def autoregressive_covariance(dim: int, correlation: float) -> Float[Tensor, "di
     return correlation ** (places[:, None] - places).abs()
 
 
-def shannon_bound(bits: float, dim: int, *, variance: float = 1.0) -> float:
+def shannon_bound(bits: int | float, dim: int, *, variance: int | float = 1.0) -> float:
     """Least mean squared error per dimension of any code of ``bits`` per vector, for independent Gaussian numbers.
 
     ``D = variance * 2^(-2 bits / dim)`` (Cover and Thomas, section 10.3.2)
@@ -120,7 +120,7 @@ class WaterFilling(NamedTuple):
     active: int
 
 
-def reverse_water_filling(bits: float, covariance: Float[Tensor, "dim dim"]) -> WaterFilling:
+def reverse_water_filling(bits: int | float, covariance: Float[Tensor, "dim dim"]) -> WaterFilling:
     """Least distortion of Gaussian vectors at ``bits`` per vector (Cover and Thomas, section 10.3.3).
 
     ``D = sum_i min(level, variance_i) / dim`` with the level at which ``bits = sum_i max(0, log2(variance_i / level)

@@ -7,12 +7,13 @@ memory. Pickles are never opened.
 import math
 import os
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -233,6 +234,14 @@ def _open_vecs(path: Path, dtype: np.dtype[Any]) -> VectorSource:
     return VectorSource(path, records["vector"], records["head"])
 
 
+@runtime_checkable
+class _Stream(Protocol):
+    """What a file on disk and a member of an archive have in common."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+    def tell(self) -> int: ...
+
+
 class _Header(NamedTuple):
     shape: tuple[int, ...]
     fortran: bool
@@ -240,13 +249,13 @@ class _Header(NamedTuple):
     start: int  # of the data, in bytes
 
 
-def _npy_header(path: Path, file: IO[bytes]) -> _Header:
+def _npy_header(path: Path, file: _Stream) -> _Header:
     """What an array in the .npy format says of itself; nothing is unpickled, whatever it says."""
     try:
         version = np.lib.format.read_magic(file)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
         return _Header(*read(file), file.tell())
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, tokenize.TokenError) as error:
         raise DataError(f"{path} is no .npy array of numbers, or its header is damaged") from error
 
 
@@ -274,8 +283,8 @@ def _read_npz(path: Path, column: str | Sequence[str] | None) -> npt.NDArray[Any
                 _check_complete(path, _npy_header(path, file), entry.file_size)
             with archive.open(entry) as file:
                 return np.lib.format.read_array(file, allow_pickle=False)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{path} is damaged or no .npz archive: {error}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as a .npz archive, is it damaged? {error}") from error
 
 
 def _npz_entry(path: Path, archive: zipfile.ZipFile, name: str | None) -> zipfile.ZipInfo:
@@ -306,8 +315,9 @@ def _read_parquet(path: Path, column: str | Sequence[str] | None) -> npt.NDArray
         schema = pq.read_schema(path)
         names = _parquet_names(path, schema, column)
         table = pq.read_table(path, columns=names)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} is damaged or no Parquet file: {str(error).splitlines()[0]}") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{path} cannot be read as a Parquet file, is it damaged? {reason}") from error
     for name in names:
         if table[name].null_count:
             raise DataError(f"{path}: column {name!r} has {table[name].null_count} missing values: remove or fill them")

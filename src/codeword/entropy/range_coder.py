@@ -47,12 +47,12 @@ class RangeCoder:
         counts = [check_counts(table) for table in tables]
         self.sizes = tuple(len(table) for table in counts)
         # constriction knows no alphabet of one symbol.
-        self._models = [_model(table) if len(table) > 1 else None for table in counts]
+        self.models = [_model(table) if len(table) > 1 else None for table in counts]
 
     def encode(self, streams: Sequence[Integer[np.ndarray, " _"]]) -> bytes:
         """Encode one array of symbols per table; arrays may differ in length and may be empty."""
         encoder = _stream.queue.RangeEncoder()
-        for index, (symbols, model, size) in enumerate(zip(streams, self._models, self.sizes, strict=True)):
+        for index, (symbols, model, size) in enumerate(zip(streams, self.models, self.sizes, strict=True)):
             if len(symbols) and not 0 <= symbols.min() <= symbols.max() < size:
                 raise ValueError(
                     f"stream {index} has symbols {symbols.min()} to {symbols.max()}, its table is for 0 to {size - 1}"
@@ -67,18 +67,37 @@ class RangeCoder:
         Raises:
             ValueError: If ``data`` is not what these tables and lengths can have produced.
         """
+        reader = RangeReader(self, data)
+        streams = [reader.read(length) for length in lengths]
+        reader.finish()
+        return streams
+
+
+class RangeReader:
+    """Decodes the streams of a :class:`RangeCoder` one after another, when a length depends on what was decoded before.
+
+    Args:
+        coder: The coder that made the bytes, or one with equal tables.
+        data: The bytes.
+    """
+
+    def __init__(self, coder: RangeCoder, data: bytes) -> None:
         if len(data) % 4:
             raise ValueError(f"range-coded data consists of 4-byte words, got {len(data)} bytes")
-        decoder = _stream.queue.RangeDecoder(np.frombuffer(data, dtype="<u4").astype(np.uint32))
-        streams = []
-        for length, model in zip(lengths, self._models, strict=True):
-            if model is None or not length:
-                streams.append(np.zeros(length, dtype=np.int64))
-                continue
-            try:
-                streams.append(decoder.decode(model, length).astype(np.int64))
-            except AssertionError as error:  # constriction's word for an impossible state
-                raise ValueError("the words are not a range-coded message under these tables") from error
-        if not decoder.maybe_exhausted():
+        self._models = iter(coder.models)
+        self._decoder = _stream.queue.RangeDecoder(np.frombuffer(data, dtype="<u4").astype(np.uint32))
+
+    def read(self, length: int) -> Int64[np.ndarray, " {length}"]:
+        """Decode the next stream, which has ``length`` symbols."""
+        model = next(self._models)
+        if model is None or not length:
+            return np.zeros(length, dtype=np.int64)
+        try:
+            return self._decoder.decode(model, length).astype(np.int64)
+        except AssertionError as error:  # constriction's word for an impossible state
+            raise ValueError("the words are not a range-coded message under these tables") from error
+
+    def finish(self) -> None:
+        """Check that nothing is left over."""
+        if not self._decoder.maybe_exhausted():
             raise ValueError("words are left over after the last symbol")
-        return streams

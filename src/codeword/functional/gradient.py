@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from codeword.functional.matmul import wide
+
 _TINY = 1e-20  # keeps 0 / 0 out; squares of float32 numbers below 1e-19 vanish anyway
 
 
@@ -69,7 +71,7 @@ def weighed_error(
         codebook: The weight alpha.
         commitment: The weight beta.
     """
-    losses, errors = _WeighedError.apply(_wide(x), _wide(codeword), codebook, commitment)
+    losses, errors = _WeighedError.apply(wide(x), wide(codeword), codebook, commitment)
     return WeighedError(losses, errors)
 
 
@@ -79,7 +81,8 @@ class _WeighedError(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, codeword: Tensor, codebook: float, commitment: float) -> tuple[Tensor, Tensor]:
         difference = x - codeword
-        errors = (difference.unsqueeze(-2) @ difference.unsqueeze(-1)).reshape(x.shape[:-1])
+        with torch.autocast(x.device.type, enabled=False):
+            errors = (difference.unsqueeze(-2) @ difference.unsqueeze(-1)).reshape(x.shape[:-1])
         ctx.save_for_backward(difference)
         ctx.weights = codebook, commitment
         ctx.mark_non_differentiable(errors)
@@ -93,10 +96,6 @@ class _WeighedError(torch.autograd.Function):
         to_x = difference * (scale * commitment) if ctx.needs_input_grad[0] else None
         to_codeword = difference * (scale * -codebook) if ctx.needs_input_grad[1] and codebook else None
         return to_x, to_codeword, None, None
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
 
 
 def noise_substitution(

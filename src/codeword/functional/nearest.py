@@ -1,6 +1,7 @@
 """The nearest codeword: one kernel under every quantizer, trainer and index."""
 
 import math
+from importlib.util import find_spec
 
 import torch
 from jaxtyping import Float, Int
@@ -47,6 +48,10 @@ def _nearest_plain(x: Tensor, codebook: Tensor) -> Tensor:
 
 @torch.library.custom_op("codeword::nearest", mutates_args=(), schema="(Tensor x, Tensor codebook) -> Tensor")
 def _nearest(x: Tensor, codebook: Tensor) -> Tensor:
+    return _nearest_chunked(x, codebook)
+
+
+def _nearest_chunked(x: Tensor, codebook: Tensor) -> Tensor:
     dtype = torch.float64 if torch.float64 in (x.dtype, codebook.dtype) else torch.float32
     codebook = codebook.to(dtype)
     mean = codebook.mean(0)
@@ -68,6 +73,15 @@ def _nearest(x: Tensor, codebook: Tensor) -> Tensor:
                 score = torch.where(better, lower, score)
             codes[start : start + rows] = best[: len(part)]
     return codes
+
+
+@_nearest.register_kernel("cuda")
+def _nearest_cuda(x: Tensor, codebook: Tensor) -> Tensor:
+    if find_spec("triton") is None or torch.float64 in (x.dtype, codebook.dtype):
+        return _nearest_chunked(x, codebook)
+    from codeword.functional.nearest_triton import nearest_triton  # only machines with an accelerator have triton
+
+    return nearest_triton(x, codebook)
 
 
 @_nearest.register_fake

@@ -34,20 +34,23 @@ def mean_count(count: Tensor) -> Tensor:
     return collectives.all_reduce(count, "sum", dist.group.WORLD) / world_size()
 
 
+def row_counts(rows: Tensor) -> list[int]:
+    """Numbers of rows of all ranks; waits for the device."""
+    counts = torch.zeros(world_size(), dtype=torch.int64, device=rows.device)
+    counts[rank()] = len(rows)
+    return [int(count) for count in sum_over_ranks_(counts)]
+
+
 def gather_rows(rows: Tensor) -> Tensor:
     """Rows of all ranks in rank order; ranks may hold different numbers of rows, also none."""
-    ranks = world_size()
-    if ranks == 1:
+    if world_size() == 1:
         return rows
-    counts = rows.new_zeros(ranks, dtype=torch.int64)
-    counts[rank()] = len(rows)
-    dist.all_reduce(counts)
-    longest = int(counts.max())
-    padded = rows.new_zeros(longest, *rows.shape[1:])
+    counts = row_counts(rows)
+    padded = rows.new_zeros(max(counts), *rows.shape[1:])
     padded[: len(rows)] = rows
-    parts = [torch.empty_like(padded) for _ in range(ranks)]
+    parts = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(parts, padded)
-    return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
 
 def broadcast_(value: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from codeword.quantizers.base import Quantizer
 from codeword.quantizers.config import register
 from codeword.quantizers.estimator import Estimator, StraightThrough
 from codeword.quantizers.search import Beam, Refined, Search
-from codeword.quantizers.vector import VectorQuantizer, plain_levels
+from codeword.quantizers.vector import VectorQuantizer, plain_levels, ready_tables
 from codeword.types import Selected
 
 
@@ -39,7 +39,7 @@ class AdditiveQuantizer(Quantizer):
         super().__init__()
         if not levels or len({level.dim for level in levels}) != 1:
             raise ValueError(
-                f"an additive quantizer needs at least one level and one dimension for all, got {[q.dim for q in levels]}"
+                f"an additive quantizer needs at least one level, all of one dimension, got {[q.dim for q in levels]}"
             )
         self._levels = plain_levels(levels, type(self).__name__)
         self.parts = nn.ModuleList(levels)
@@ -58,8 +58,8 @@ class AdditiveQuantizer(Quantizer):
     ) -> Selected:
         target = x if target is None else target
         rows, keep = x.detach().reshape(-1, self.dim), None if mask is None else mask.reshape(-1)
-        tables = [table.detach() for table in self._ready(rows, keep)]
-        index = self.search(rows, cross_tables(tables)).reshape(*x.shape[:-1], self.levels)
+        tables = cross_tables(ready_tables(self._levels, rows, keep))
+        index = self.search(rows, tables).reshape(*x.shape[:-1], self.levels)
         words = [F.embedding(index[..., m], q.codebook.vectors) for m, q in enumerate(self._levels)]
         total = torch.stack(words).sum(0)
         losses = self._losses(target, total, words, index, keep) if self.training else x.new_zeros(x.shape[:-1]).float()
@@ -94,17 +94,6 @@ class AdditiveQuantizer(Quantizer):
 
     def arguments(self) -> dict[str, object]:
         return {"levels": list(self.parts), "search": self.search, "estimator": self.estimator}
-
-    def _ready(self, rows: Tensor, keep: Tensor | None) -> list[Tensor]:
-        """All tables; where they have no start yet, stage by stage on the residuals."""
-        tables, residual = [], rows
-        for level in self._levels:
-            fresh = not level.codebook.is_seeded
-            table = level.codebook.ready(residual, keep)
-            tables.append(table)
-            if fresh:
-                residual = residual - F.embedding(level.codebook.geometry.search(residual, table), table.detach())
-        return tables
 
     def _losses(self, target: Tensor, total: Tensor, words: list[Tensor], index: Tensor, keep: Tensor | None) -> Tensor:
         """Statistics of every level, and the losses of the total error, weighed as the first level says."""

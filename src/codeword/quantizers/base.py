@@ -3,8 +3,8 @@
 import json
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
 
 import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from codeword.functional.matmul import wide
 from codeword.functional.ranks import mean_count
 from codeword.quantizers.config import build, describe
 from codeword.quantizers.estimator import Estimator
@@ -20,7 +21,20 @@ from codeword.types import Quantized, Selected
 CONFIG, WEIGHTS, VERSION = "config.json", "model.safetensors", 1
 
 
-class Quantizer(nn.Module, ModelHubMixin, ABC):
+class FullPrecisionBuffers(nn.Module):
+    """Moves with its model, but keeps its own buffers in their precision: bfloat16 would lose small increments."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "FullPrecisionBuffers":
+        before = {n: b for n, b in self._buffers.items() if b is not None and b.is_floating_point()}
+        super()._apply(fn, recurse)
+        for name, buffer in before.items():
+            after = self._buffers[name]
+            if after is not None and after.dtype != buffer.dtype:
+                self._buffers[name] = buffer.to(after.device)
+        return self
+
+
+class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC):
     """Vectors to codes and back, trainable inside a network.
 
     ::
@@ -74,6 +88,9 @@ class Quantizer(nn.Module, ModelHubMixin, ABC):
                 not seeded in evaluation mode, or nothing would train the codebook.
         """
         self._check(x, mask, gate)
+        dtype, x = x.dtype, wide(x)
+        if mask is not None:
+            x = torch.where(mask.unsqueeze(-1), x, 0.0)  # whatever padding holds reaches no gradient, not even NaN
         straight = self.estimator.straight or not self.training
         selected = self.select(x, mask=mask, gate=gate, straight=straight)
         vectors = selected.vectors if straight else self.estimator(x, selected.vectors)
@@ -83,9 +100,7 @@ class Quantizer(nn.Module, ModelHubMixin, ABC):
         if mask is not None:
             vectors = torch.where(mask.unsqueeze(-1), vectors, 0.0)
             codes = torch.where(mask.unsqueeze(-1), codes, -1)
-        return Quantized(
-            vectors.to(x.dtype), codes, _mean_loss(losses, mask) if self.training else losses.new_zeros(())
-        )
+        return Quantized(vectors.to(dtype), codes, _mean_loss(losses, mask) if self.training else losses.new_zeros(()))
 
     def encode(
         self, x: Float[Tensor, "*batch dim"], depth: int | Int[Tensor, "*batch"] | None = None
@@ -106,7 +121,7 @@ class Quantizer(nn.Module, ModelHubMixin, ABC):
                     f"depth must lie in 0..{self.gates} for this quantizer, got {int(depth.min())}..{int(depth.max())}"
                 )
         with torch.no_grad():
-            return self.search_codes(x, depth)
+            return self.search_codes(wide(x), depth)
 
     @abstractmethod
     def select(
@@ -197,7 +212,7 @@ class Quantizer(nn.Module, ModelHubMixin, ABC):
         (save_directory / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, **hub: object) -> Self:
+    def _from_pretrained(cls, *, model_id: str, **hub: object) -> "Quantizer":
         folder = Path(model_id)
         if not folder.is_dir():
             known = {k: v for k, v in hub.items() if k in ("revision", "cache_dir", "token", "local_files_only")}
@@ -226,7 +241,7 @@ def load(folder: str | Path) -> Quantizer:
         raise ValueError(f"{path} does not describe a codeword quantizer: was it written by save_pretrained?")
     if config.get("version") != VERSION:
         raise ValueError(f"{path} is of version {config.get('version')}; this codeword reads version {VERSION}")
-    model = build(config["quantizer"])
+    model = build(config.get("quantizer"))
     if not isinstance(model, Quantizer):
         raise ValueError(f"{path} describes a {type(model).__name__}, not a quantizer")
     try:

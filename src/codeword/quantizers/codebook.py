@@ -2,22 +2,23 @@
 
 import json
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from codeword.functional.matmul import linear
 from codeword.quantizers import statistics
+from codeword.quantizers.base import FullPrecisionBuffers
 from codeword.quantizers.config import describe
 from codeword.quantizers.geometry import Geometry
 from codeword.quantizers.learning import Learning, SimVQ
-from codeword.quantizers.revival import Revival
+from codeword.quantizers.revival import Keep, Revival
 from codeword.quantizers.seeding import Seeding
 
 
-class Codebook(nn.Module):
+class Codebook(FullPrecisionBuffers):
     """Codewords, how they start, learn and are revived.
 
     A training forward only adds to the pending statistics; the table changes in ``settle``, once per optimizer step:
@@ -37,7 +38,7 @@ class Codebook(nn.Module):
         batches: Steps in which a codeword occurred since the last published replacement.
         steps: Optimizer steps seen.
         seeded: Whether the table has its start; mirrored by a Python bool, since a tensor cannot steer a graph.
-        pending_*: Counts, sums and forwards since the last step.
+        pending_*: Counts, sums and rows seen since the last step.
         place*: Badly served data vectors, their draw keys and errors: where dead codewords may go.
         average_*: Moving averages of counts and sums.
         moved: Which rows the last revival overwrote.
@@ -49,6 +50,11 @@ class Codebook(nn.Module):
         super().__init__()
         if size < 1 or dim < 1:
             raise ValueError(f"a codebook needs at least 1 codeword and 1 feature, got size={size}, dim={dim}")
+        if isinstance(learning, SimVQ) and (seeding.needs_data or not isinstance(revival, Keep)):
+            raise ValueError(
+                "SimVQ never moves its table, so data can neither seed it nor revive its rows: "
+                f"use seeding=Uniform(), revival=Keep(), not {type(seeding).__name__} and {type(revival).__name__}"
+            )
         self.size, self.dim = size, dim
         self.learning, self.seeding, self.revival, self.geometry = learning, seeding, revival, geometry
         self.settings = json.dumps([describe(part) for part in (learning, seeding, revival, geometry)])
@@ -60,7 +66,6 @@ class Codebook(nn.Module):
         if isinstance(learning, SimVQ):
             generator = torch.Generator().manual_seed(seeding.seed)
             table = torch.randn(size, dim, generator=generator) / math.sqrt(dim)
-            self._seeded = True
             self.transform = nn.Parameter(torch.eye(dim))
         if learning.averaged or isinstance(learning, SimVQ):
             self.register_buffer("table", table)
@@ -72,7 +77,7 @@ class Codebook(nn.Module):
         self.register_buffer("seeded", torch.tensor(self._seeded))
         self.register_buffer("pending_counts", torch.zeros(size))
         self.register_buffer("pending_sums", torch.zeros(averaged, dim))
-        self.register_buffer("pending_forwards", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("pending_rows", torch.zeros((), dtype=torch.int64))
         self.register_buffer("places", torch.zeros(places, dim))
         self.register_buffer("place_keys", torch.full((places,), -math.inf))
         self.register_buffer("place_errors", torch.full((places,), -math.inf))
@@ -85,7 +90,7 @@ class Codebook(nn.Module):
     def vectors(self) -> Float[Tensor, "size dim"]:
         """The codewords, differentiable in whatever learns."""
         if isinstance(self.learning, SimVQ):
-            return self.table @ self.transform.t()
+            return linear(self.table, self.transform)
         return self.table
 
     @property
@@ -151,7 +156,7 @@ class Codebook(nn.Module):
 
     def forget_pending(self) -> None:
         """Drop what training forwards have added since the last step."""
-        for name in ("pending_counts", "pending_sums", "pending_forwards"):
+        for name in ("pending_counts", "pending_sums", "pending_rows", "places"):
             getattr(self, name).zero_()
         self.place_keys.fill_(-math.inf)
         self.place_errors.fill_(-math.inf)
@@ -161,16 +166,6 @@ class Codebook(nn.Module):
             self.table.detach(),
             *(getattr(self, name) for name in statistics.State._fields[1:]),
         ]
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Codebook":
-        """Move with the model, but keep statistics in float32: bfloat16 would lose small increments."""
-        before = {n: b for n, b in self._buffers.items() if b is not None and b.is_floating_point()}
-        super()._apply(fn, recurse)
-        for name, buffer in before.items():
-            after = self._buffers[name]
-            if after is not None and after.dtype != buffer.dtype:
-                self._buffers[name] = buffer.to(after.device)
-        return self
 
 
 def _mirror_seeded(module: nn.Module, _incompatible: Any) -> None:

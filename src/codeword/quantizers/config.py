@@ -68,5 +68,5 @@ def build(value: Plain) -> object:
     arguments = {key: build(part) for key, part in value.items() if key != "type"}
     try:
         return cls(**arguments)
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         raise ValueError(f"the configuration of {name} does not fit this version of codeword: {error}") from error

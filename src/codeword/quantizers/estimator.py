@@ -11,7 +11,6 @@ from torch import Tensor
 from codeword.functional.gradient import directional, noise_substitution, rotation
 from codeword.functional.random import fresh_key, row_normal
 from codeword.functional.ranks import rank
-
 from codeword.quantizers.config import register
 
 
@@ -70,6 +69,8 @@ class NoiseSubstitution(Estimator):
     def __call__(
         self, x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]
     ) -> Float[Tensor, "*batch dim"]:
+        if self.weight is not None and len(self.weight) != x.shape[-1]:
+            raise ValueError(f"NoiseSubstitution has {len(self.weight)} weights for vectors of {x.shape[-1]} features")
         weight = None if self.weight is None else torch.tensor(self.weight, device=x.device)
         return noise_substitution(x, codeword, _noise_like(x), weight).to(x.dtype)
 

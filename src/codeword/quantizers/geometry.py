@@ -3,13 +3,12 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from codeword.functional.matmul import linear, wide
 from codeword.functional.nearest import nearest
-
 from codeword.quantizers.config import register
 
 
@@ -34,9 +33,10 @@ class Euclidean(Geometry):
         return nearest(x, table)
 
     def scores(self, x: Float[Tensor, "*batch dim"], table: Float[Tensor, "size dim"]) -> Float[Tensor, "*batch size"]:
+        table = wide(table)
         mean = table.detach().mean(0)
-        x, table = x.float() - mean, table - mean
-        return 2.0 * x @ table.t() - x.square().sum(-1, keepdim=True) - table.square().sum(-1)
+        x, table = wide(x) - mean, table - mean
+        return 2.0 * linear(x, table) - x.square().sum(-1, keepdim=True) - table.square().sum(-1)
 
 
 @register
@@ -48,5 +48,4 @@ class Cosine(Geometry):
         return nearest(F.normalize(x.detach().float(), dim=-1), F.normalize(table.detach().float(), dim=-1))
 
     def scores(self, x: Float[Tensor, "*batch dim"], table: Float[Tensor, "size dim"]) -> Float[Tensor, "*batch size"]:
-        with torch.autocast(x.device.type, enabled=False):
-            return F.normalize(x.float(), dim=-1) @ F.normalize(table.float(), dim=-1).t()
+        return linear(F.normalize(wide(x), dim=-1), F.normalize(wide(table), dim=-1))

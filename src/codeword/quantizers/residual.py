@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -14,7 +15,7 @@ from codeword.quantizers.base import Quantizer
 from codeword.quantizers.config import register
 from codeword.quantizers.estimator import Estimator, StraightThrough
 from codeword.quantizers.search import Greedy, Search
-from codeword.quantizers.vector import VectorQuantizer, plain_levels
+from codeword.quantizers.vector import plain_levels, ready_tables
 from codeword.types import Selected
 
 
@@ -73,7 +74,7 @@ class ResidualQuantizer(Quantizer):
         super().__init__()
         if not stages or len({stage.dim for stage in stages}) != 1:
             raise ValueError(
-                f"a residual quantizer needs at least one stage and one dimension for all, got {[s.dim for s in stages]}"
+                f"a residual quantizer needs at least one stage, all of one dimension, got {[s.dim for s in stages]}"
             )
         self.stages = nn.ModuleList(stages)
         self.dim, self.gates = stages[0].dim, len(stages)
@@ -93,7 +94,7 @@ class ResidualQuantizer(Quantizer):
     ) -> Selected:
         if gate is None and self.dropout is not None and self.training:
             gate = self.dropout.gate(x, self.gates)
-        given = self._search_together(x, mask) if self._plain else None
+        given = self._search_together(x, mask, gate) if self._plain else None
         residual, target = x, x if target is None else target
         vectors, carrier, losses, codes = torch.zeros_like(x), None, 0.0, []
         for number, stage in enumerate(self.stages):
@@ -102,9 +103,8 @@ class ResidualQuantizer(Quantizer):
             if given is None:
                 one = stage.select(residual, mask=open_, straight=straight, target=target)
             else:
-                one = self._plain[number].select_given(
-                    residual, given[..., number], mask=open_, straight=straight, target=target
-                )
+                index = given[..., number] if gate is None else self._go_on(residual, given[..., number], number)
+                one = self._plain[number].select_given(residual, index, mask=open_, straight=straight, target=target)
             codes.append(one.codes if part is None else torch.where((part > 0).unsqueeze(-1), one.codes, -1))
             losses = losses + (one.losses if part is None else one.losses * part.detach())
             if part is None:
@@ -136,6 +136,7 @@ class ResidualQuantizer(Quantizer):
 
     def decode(self, codes: Int[Tensor, "*batch levels"]) -> Float[Tensor, "*batch dim"]:
         """Vectors of codes; also of a prefix, given as fewer levels or as -1."""
+        codes = F.pad(codes, (0, max(self.levels - codes.shape[-1], 0)), value=-1)
         self.check_levels(codes)
         parts = codes.split([stage.levels for stage in self.stages], dim=-1)
         vectors = self.stages[0].decode(parts[0])
@@ -171,11 +172,17 @@ class ResidualQuantizer(Quantizer):
             "estimator": self.estimator,
         }
 
-    def _search_together(self, x: Tensor, mask: Tensor | None) -> Tensor | None:
-        """Codes of a joint search in training; the very first forward seeds stage by stage and goes greedily."""
-        if self.training and not all(level.codebook.is_seeded for level in self._plain):
-            return None
+    def _search_together(self, x: Tensor, mask: Tensor | None, gate: Tensor | None) -> Tensor:
+        """Codes of a joint search, each vector's down to its own depth."""
         keep = None if mask is None else mask.reshape(-1)
+        depth = None if gate is None else (gate > 0).sum(-1).reshape(-1)
         rows = x.detach().reshape(-1, self.dim)
-        tables = cross_tables([level.codebook.ready(rows, keep).detach() for level in self._plain])
-        return self.search(rows, tables).reshape(*x.shape[:-1], self.levels)
+        tables = cross_tables(ready_tables(self._plain, rows, keep))
+        return self.search(rows, tables, depth).reshape(*x.shape[:-1], self.levels)
+
+    def _go_on(self, residual: Tensor, index: Tensor, number: int) -> Tensor:
+        """Codes of one level; beyond a vector's depth those of a greedy search, where a gate's surrogate looks."""
+        if not self.training:
+            return index.clamp_min(0)
+        codebook = self._plain[number].codebook
+        return torch.where(index < 0, codebook.geometry.search(residual, codebook.vectors), index)

@@ -2,12 +2,12 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from codeword.functional.random import row_normal, row_uniform
-
 from codeword.quantizers.config import register
 
 
@@ -16,9 +16,11 @@ class Revival(ABC):
 
     Attributes:
         candidates: How many data vectors per step are kept as places for codewords to go, per codeword at most.
+        resets_moments: Whether ``update`` clears the optimizer's moments of rows that moved.
     """
 
     candidates: int
+    resets_moments: ClassVar[bool] = True
 
     @abstractmethod
     def __call__(self, state: "RevivalState", key: Tensor) -> Tensor:
@@ -126,6 +128,7 @@ class ReplaceUnused(Revival):
     last_step: int | None = None
     candidates: int = 0
     noise: float = 1e-12
+    resets_moments = False
 
     def __call__(self, state: RevivalState, key: Tensor) -> Tensor:
         size, dim = state.table.shape
@@ -134,15 +137,20 @@ class ReplaceUnused(Revival):
         if self.last_step is not None:
             due &= state.steps <= self.last_step
         used = state.batches >= self.threshold * self.period
-        order = torch.where(
-            used, row_uniform(key, size, 1).squeeze(1), torch.inf
-        ).argsort()  # used rows first, shuffled
-        turn = ((~used).cumsum(0) - 1).clamp_min(0)
-        parent = order[turn % used.sum().clamp_min(1)]
+        parent = self._parents(used, row_uniform(key, size, 1).squeeze(1))
         goal = state.table[parent] + self.noise * row_normal(key, size, dim)
-        nobody = ~used.any()
-        goal = torch.where(nobody, state.table + self.noise * row_normal(key, size, dim), goal)
         moved = due & ~used
         state.table.copy_(torch.where(moved.unsqueeze(1), goal.to(state.table.dtype), state.table))
         state.batches.mul_(~due)
-        return torch.zeros_like(moved)
+        return moved
+
+    def _parents(self, used: Tensor, draw: Tensor) -> Tensor:
+        """The row that each unused row becomes; itself if no row is used. ``draw`` shuffles."""
+        place = torch.arange(len(used), device=used.device)
+        many = used.sum()
+        # Used rows repeated until there are enough of them, then shuffled; without a host value: the pool fits in size.
+        copies = torch.where(many < (~used).sum(), (~used).sum() // many.clamp_min(1) + 1, 1)
+        pool = torch.where(place < many * copies, draw, torch.inf).argsort()
+        first = (~used).to(torch.uint8).argsort(stable=True)  # used rows, in order
+        turn = ((~used).cumsum(0) - 1).clamp_min(0)
+        return torch.where(used.any(), first[pool[turn] % many.clamp_min(1)], place)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from codeword.functional.random import row_uniform
-from codeword.functional.ranks import broadcast_, gather_rows, rank, sum_over_ranks_, world_size
+from codeword.functional.ranks import broadcast_, gather_rows, rank, row_counts, sum_over_ranks_, world_size
 from codeword.quantizers.config import build
 from codeword.quantizers.geometry import Cosine, Geometry
 from codeword.quantizers.learning import Learning, MovingAverage
@@ -31,7 +31,7 @@ class State(NamedTuple):
     seeded: Tensor
     pending_counts: Tensor
     pending_sums: Tensor
-    pending_forwards: Tensor
+    pending_rows: Tensor
     places: Tensor
     place_keys: Tensor
     place_errors: Tensor
@@ -61,8 +61,8 @@ def _settings(text: str) -> Settings:
 )
 def count(x: Tensor, codes: Tensor, errors: Tensor, keep: Tensor | None, state: list[Tensor], settings: str) -> None:
     """Add a forward: counts, sums where they are averaged, and candidates for revival."""
-    if torch._C._current_graph_task_id() != -1:
-        return  # inside a backward pass: the recomputation of a checkpointed forward, already counted
+    if _recomputing():
+        return
     s, size = State(*state), state[0].shape[0]
     counted = torch.isfinite(errors) & (codes >= 0)
     if keep is not None:
@@ -74,16 +74,21 @@ def count(x: Tensor, codes: Tensor, errors: Tensor, keep: Tensor | None, state: 
         s.pending_sums.add_(sums[:size])
     if len(s.places):
         _draw_places(s, x, torch.where(counted, errors, 0.0), _settings(settings).seeding.seed)
-    s.pending_forwards.add_(1)
+    s.pending_rows.add_(len(x))
+
+
+def _recomputing() -> bool:
+    """Whether a backward pass is running: a checkpointed forward is then done again and has had its effect already."""
+    return bool(torch._C._current_graph_task_id() != -1)
 
 
 def _draw_places(s: State, x: Tensor, errors: Tensor, seed: int) -> None:
     """Keep the rows with the largest log error plus Gumbel noise: a draw proportional to the squared error.
 
-    The noise belongs to (seed, step, forward, global row), so that two ranks draw what one rank would.
+    The noise belongs to (seed, step, row of the step), so that two ranks, or two forwards, draw what one would.
     """
-    key = _key(s, seed) + s.pending_forwards
-    uniform = row_uniform(key, len(x), 1, first_row=rank() * len(x)).squeeze(1)
+    first_row = s.pending_rows * world_size() + rank() * len(x)
+    uniform = row_uniform(_key(s, seed), len(x), 1, first_row=first_row).squeeze(1)
     keys = errors.log() - torch.log(-torch.log(uniform))
     best, index = keys.topk(min(len(s.places), len(keys)))
     _keep_best(
@@ -93,20 +98,21 @@ def _draw_places(s: State, x: Tensor, errors: Tensor, seed: int) -> None:
 
 def _keep_best(s: State, keys: Tensor, errors: Tensor, places: Tensor) -> None:
     best, index = keys.topk(len(s.places))
+    filled = torch.isfinite(best)
     s.place_keys.copy_(best)
-    s.place_errors.copy_(torch.where(torch.isfinite(best), errors[index], -math.inf))
-    s.places.copy_(places[index])
+    s.place_errors.copy_(torch.where(filled, errors[index], -math.inf))
+    s.places.copy_(torch.where(filled.unsqueeze(1), places[index], 0.0))
 
 
 def _key(s: State, seed: int) -> Tensor:
-    # One key per step, wide enough apart for the forwards of the step.
     return (s.steps + 1) * 1_000_003 + (seed << 32)
 
 
 @torch.library.custom_op("codeword::settle", mutates_args={"state"}, schema="(Tensor(a!)[] state, str settings) -> ()")
 def settle(state: list[Tensor], settings: str) -> None:
     """Apply what is pending to one codebook."""
-    settle_all([State(*state)], [settings])
+    if not _recomputing():
+        settle_all([State(*state)], [settings])
 
 
 def settle_all(states: list[State], settings: list[str]) -> None:
@@ -114,7 +120,7 @@ def settle_all(states: list[State], settings: list[str]) -> None:
 
     Nothing here depends on data before the collectives, so a rank that saw only padding takes part like any other.
     """
-    _sum_pending([t for s in states for t in (s.pending_counts, s.pending_sums, s.pending_forwards)])
+    _sum_pending([t for s in states for t in (s.pending_counts, s.pending_sums, s.pending_rows)])
     _gather_places(states)
     for s, text in zip(states, settings, strict=True):
         _step(s, _settings(text))
@@ -140,7 +146,7 @@ def _gather_places(states: list[State]) -> None:
 
 
 def _step(s: State, settings: Settings) -> None:
-    s.steps.add_(s.pending_forwards > 0)
+    s.steps.add_(s.pending_rows > 0)
     if isinstance(settings.learning, MovingAverage):
         _move_average(s, settings.learning)
     revival = RevivalState(s.table, s.usage, s.pending_counts, s.batches, s.steps, s.places, s.place_errors)
@@ -150,7 +156,7 @@ def _step(s: State, settings: Settings) -> None:
         fresh = s.moved.unsqueeze(1)
         s.average_counts.copy_(torch.where(s.moved, 1e-2, s.average_counts))
         s.average_sums.copy_(torch.where(fresh, s.table * 1e-2, s.average_sums))
-    for tensor in (s.pending_counts, s.pending_sums, s.pending_forwards):
+    for tensor in (s.pending_counts, s.pending_sums, s.pending_rows, s.places):
         tensor.zero_()
     s.place_keys.fill_(-math.inf)
     s.place_errors.fill_(-math.inf)
@@ -177,10 +183,10 @@ def seed(x: Tensor, keep: Tensor, state: list[Tensor], settings: str) -> None:
     """Give the table its start from the rows of all ranks, in rank order; rank 0's answer is everybody's."""
     s, config = State(*state), _settings(settings)
     size = len(s.table)
-    limit = config.seeding.most_rows * size
     rows = x.float()[keep & torch.isfinite(x).all(1)]
-    rows = gather_rows(rows[:: max(1, -(-len(rows) // limit))])
-    rows = rows[:: max(1, -(-len(rows) // limit))]
+    counts = row_counts(rows)
+    stride = max(1, -(-sum(counts) // (config.seeding.most_rows * size)))
+    rows = gather_rows(rows[-sum(counts[: rank()]) % stride :: stride])  # as if all rows stood on one rank
     if len(rows):
         start = config.seeding(rows, size, isinstance(config.geometry, Cosine))
     else:  # every rank holds nothing but padding: something to go on with, for revival to mend

@@ -26,15 +26,17 @@ def update(model: nn.Module, *optimizers: Optimizer) -> None:
         settle_all([State(*book._state()) for book in books], [book.settings for book in books])
         for book in books:
             book.managed = True
-            for optimizer in optimizers:
+            for optimizer in optimizers if book.revival.resets_moments else ():
                 _reset_moments(optimizer, book.table, book.moved)
 
 
 def seed(model: nn.Module, *batch: Tensor) -> None:
     """Give every codebook of a model its start, from one batch, before training.
 
+    Who accumulates several forwards per optimizer step calls ``update`` after it: that tells the codebooks to wait.
+
     Args:
-        model: A quantizer, or anything that holds quantizers; called once on ``batch`` in training mode, without gradient.
+        model: A quantizer, or anything that holds quantizers; called once in training mode, without gradient.
         batch: What ``model`` takes.
     """
     modes = {module: module.training for module in model.modules()}
@@ -45,7 +47,6 @@ def seed(model: nn.Module, *batch: Tensor) -> None:
         module.training = mode
     for book in codebooks_of(model):
         book.forget_pending()
-        book.managed = True
 
 
 def codebooks_of(model: nn.Module) -> list[Codebook]:

@@ -13,9 +13,9 @@ from codeword.quantizers.codebook import Codebook
 from codeword.quantizers.config import register
 from codeword.quantizers.estimator import Estimator, StraightThrough
 from codeword.quantizers.geometry import Euclidean, Geometry
-from codeword.quantizers.learning import Learning, MovingAverage
-from codeword.quantizers.revival import Revival, ReviveDead
-from codeword.quantizers.seeding import KMeans, Seeding
+from codeword.quantizers.learning import Learning, MovingAverage, SimVQ
+from codeword.quantizers.revival import Keep, Revival, ReviveDead
+from codeword.quantizers.seeding import KMeans, Seeding, Uniform
 from codeword.types import Selected
 
 
@@ -29,8 +29,8 @@ class VectorQuantizer(Quantizer):
         dim: Features of a vector.
         size: Number of codewords, any number from 1.
         learning: How the codebook learns: ``MovingAverage``, ``Gradient`` or ``SimVQ``.
-        seeding: Where it starts: ``KMeans``, ``FromData`` or ``Uniform``.
-        revival: What happens to dead codewords: ``ReviveDead``, ``ReplaceUnused`` or ``Keep``.
+        seeding: Where it starts: ``KMeans``, ``FromData`` or ``Uniform`` (the one for ``SimVQ``).
+        revival: What happens to dead codewords: ``ReviveDead``, ``ReplaceUnused`` or ``Keep`` (the one for ``SimVQ``).
         geometry: ``Euclidean`` or ``Cosine``.
         estimator: How the gradient crosses the search, where this is the outermost quantizer.
     """
@@ -49,12 +49,14 @@ class VectorQuantizer(Quantizer):
         super().__init__()
         self.dim, self.sizes = dim, (size,)
         self.estimator = estimator or StraightThrough()
+        learning = learning or MovingAverage()
+        still = isinstance(learning, SimVQ)
         self.codebook = Codebook(
             size,
             dim,
-            learning=learning or MovingAverage(),
-            seeding=seeding or KMeans(),
-            revival=revival or ReviveDead(),
+            learning=learning,
+            seeding=seeding or (Uniform() if still else KMeans()),
+            revival=revival or (Keep() if still else ReviveDead()),
             geometry=geometry or Euclidean(),
         )
 
@@ -150,3 +152,17 @@ def plain_levels(parts: Sequence[Quantizer], search: str) -> list[VectorQuantize
             "with search=Greedy() takes projected, cosine and composed stages"
         )
     return plain
+
+
+def ready_tables(
+    levels: Sequence[VectorQuantizer], x: Float[Tensor, "vectors dim"], keep: Bool[Tensor, " vectors"] | None
+) -> list[Float[Tensor, "_ dim"]]:
+    """The tables of levels that are searched together; where some have no start yet, each is seeded on residuals."""
+    fresh = any(not level.codebook.is_seeded for level in levels)
+    tables: list[Tensor] = []
+    for level in levels:
+        table = level.codebook.ready(x, keep).detach()
+        tables.append(table)
+        if fresh:
+            x = x - F.embedding(level.codebook.geometry.search(x, table), table)
+    return tables

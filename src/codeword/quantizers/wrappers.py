@@ -1,11 +1,11 @@
 """What stands around a quantizer: projections, rotations, normalisation, other layouts."""
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from codeword.functional.matmul import linear
 from codeword.quantizers.base import Quantizer
 from codeword.quantizers.config import register
 from codeword.quantizers.estimator import Estimator, Rotation, StraightThrough
@@ -44,28 +44,28 @@ class Projected(Quantizer):
         target: Float[Tensor, "*batch dim"] | None = None,
     ) -> Selected:
         # The two paths have one value, so evaluation and the first stage of a residual project once.
-        goal = None if target is None or target is x or not self.training else self.project_in(target)
-        inner = self.quantizer.select(self.project_in(x), mask=mask, gate=gate, straight=straight, target=goal)
-        vectors = self.project_out(inner.vectors)
-        carrier = None if inner.carrier is None else F.linear(inner.carrier, self.project_out.weight.detach())
-        return Selected(vectors, inner.codes, inner.losses, carrier)
+        goal = None if target is None or target is x or not self.training else self._enter(target)
+        inner = self.quantizer.select(self._enter(x), mask=mask, gate=gate, straight=straight, target=goal)
+        weight, bias = self.project_out.weight, self.project_out.bias
+        carrier = None if inner.carrier is None else linear(inner.carrier, weight.detach())
+        moved = inner._replace(vectors=linear(inner.vectors, weight), carrier=carrier)
+        return _with_offset(moved, bias, gate, straight)
 
     def search_codes(
         self, x: Float[Tensor, "*batch dim"], depth: Int[Tensor, "*batch"] | None
     ) -> Int[Tensor, "*batch levels"]:
-        return self.quantizer.search_codes(self.project_in(x), depth)
+        return self.quantizer.search_codes(self._enter(x), depth)
 
     def decode(self, codes: Int[Tensor, "*batch levels"]) -> Float[Tensor, "*batch dim"]:
-        vectors = self.project_out(self.quantizer.decode(codes))
-        # A vector without any code adds nothing, not even the offset of the projection.
+        vectors = linear(self.quantizer.decode(codes), self.project_out.weight) + self.project_out.bias
         return torch.where((codes >= 0).any(-1, keepdim=True), vectors, 0.0)
 
     def codebooks(self) -> list[Float[Tensor, "_ dim"]]:
-        first, *rest = [F.linear(table, self.project_out.weight) for table in self.quantizer.codebooks()]
+        first, *rest = [linear(table, self.project_out.weight) for table in self.quantizer.codebooks()]
         return [first + self.project_out.bias, *rest]
 
     def scores(self, x: Float[Tensor, "*batch dim"], level: int = 0) -> Float[Tensor, "*batch size"]:
-        return self.quantizer.scores(self.project_in(x), level)
+        return self.quantizer.scores(self._enter(x), level)
 
     def check_training(self, estimator: Estimator) -> None:
         if isinstance(estimator, Rotation):
@@ -77,6 +77,9 @@ class Projected(Quantizer):
 
     def arguments(self) -> dict[str, object]:
         return {"quantizer": self.quantizer, "dim": self.dim, "estimator": self.estimator}
+
+    def _enter(self, x: Tensor) -> Tensor:
+        return linear(x, self.project_in.weight) + self.project_in.bias
 
 
 @register
@@ -110,8 +113,8 @@ class Rotated(Quantizer):
     ) -> Selected:
         goal = None if target is None or target is x else self._turn(target)
         inner = self.quantizer.select(self._turn(x), mask=mask, gate=gate, straight=straight, target=goal)
-        carrier = None if inner.carrier is None else inner.carrier @ self.rotation
-        return Selected(inner.vectors @ self.rotation, inner.codes, inner.losses, carrier)
+        carrier = None if inner.carrier is None else linear(inner.carrier, self.rotation.t())
+        return inner._replace(vectors=linear(inner.vectors, self.rotation.t()), carrier=carrier)
 
     def search_codes(
         self, x: Float[Tensor, "*batch dim"], depth: Int[Tensor, "*batch"] | None
@@ -119,10 +122,10 @@ class Rotated(Quantizer):
         return self.quantizer.search_codes(self._turn(x), depth)
 
     def decode(self, codes: Int[Tensor, "*batch levels"]) -> Float[Tensor, "*batch dim"]:
-        return self.quantizer.decode(codes) @ self.rotation
+        return linear(self.quantizer.decode(codes), self.rotation.t())
 
     def codebooks(self) -> list[Float[Tensor, "_ dim"]]:
-        return [table @ self.rotation for table in self.quantizer.codebooks()]
+        return [linear(table, self.rotation.t()) for table in self.quantizer.codebooks()]
 
     def scores(self, x: Float[Tensor, "*batch dim"], level: int = 0) -> Float[Tensor, "*batch size"]:
         return self.quantizer.scores(self._turn(x), level)
@@ -134,7 +137,7 @@ class Rotated(Quantizer):
         return {"quantizer": self.quantizer, "estimator": self.estimator}
 
     def _turn(self, x: Tensor) -> Tensor:
-        return x @ self.rotation.t()
+        return linear(x, self.rotation)
 
 
 @register
@@ -143,7 +146,7 @@ class Normalized(Quantizer):
 
     .. math:: \hat x = \sigma \circ Q((x - \mu) / \sigma) + \mu
 
-    Mean and deviation are buffers: of the first training batch, or set by ``standardize``.
+    Mean and deviation are buffers, 0 and 1 until ``standardize`` takes them from data.
 
     Args:
         quantizer: The quantizer of the standardised vectors.
@@ -159,11 +162,20 @@ class Normalized(Quantizer):
         self.register_buffer("deviation", torch.ones(self.dim))
 
     def standardize(self, x: Float[Tensor, "vectors dim"]) -> None:
-        """Take mean and deviation from data; features that never change keep a deviation of 1."""
+        """Take mean and deviation from data; features that never change keep a deviation of 1.
+
+        Raises:
+            ValueError: If there is no vector, or one that is not finite.
+        """
         rows = x.detach().double()
-        deviation = rows.std(0, correction=0)
+        if not len(rows) or not torch.isfinite(rows).all():
+            raise ValueError(
+                f"standardize() needs finite vectors, at least one: got {len(rows)} vectors, "
+                f"{int((~torch.isfinite(rows)).any(1).sum())} of them not finite"
+            )
         self.mean.copy_(rows.mean(0))
-        self.deviation.copy_(torch.where(deviation > 0, deviation, 1.0))
+        moves = rows.amax(0) > rows.amin(0)
+        self.deviation.copy_(torch.where(moves, rows.std(0, correction=0), 1.0))
 
     def select(
         self,
@@ -177,7 +189,9 @@ class Normalized(Quantizer):
         goal = None if target is None or target is x else self._standard(target)
         inner = self.quantizer.select(self._standard(x), mask=mask, gate=gate, straight=straight, target=goal)
         carrier = None if inner.carrier is None else inner.carrier * self.deviation
-        return Selected(inner.vectors * self.deviation + self.mean, inner.codes, inner.losses, carrier)
+        return _with_offset(
+            inner._replace(vectors=inner.vectors * self.deviation, carrier=carrier), self.mean, gate, straight
+        )
 
     def search_codes(
         self, x: Float[Tensor, "*batch dim"], depth: Int[Tensor, "*batch"] | None
@@ -240,6 +254,19 @@ class ChannelsFirst(nn.Module):
     def arguments(self) -> dict[str, object]:
         """The constructor's arguments by name."""
         return {"quantizer": self.quantizer}
+
+
+def _with_offset(selected: Selected, offset: Tensor, gate: Tensor | None, straight: bool) -> Selected:
+    """Add an offset, as a part of the first level: a vector without any code gets none, and the first gate learns."""
+    if gate is None:
+        present = (selected.codes >= 0).any(-1, keepdim=True)
+        return selected._replace(vectors=torch.where(present, selected.vectors + offset, 0.0))
+    first = gate[..., :1]
+    if straight:
+        return selected._replace(vectors=selected.vectors + first * offset)
+    carried = (first - first.detach()) * offset.detach()
+    carrier = carried if selected.carrier is None else selected.carrier + carried
+    return selected._replace(vectors=selected.vectors + first.detach() * offset, carrier=carrier)
 
 
 def _last(x: Tensor) -> Tensor:

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 SCORES = 1 << 20  # scores of a tile: 4 MB, written and read back before they leave the cache
@@ -14,8 +15,10 @@ _LANES = 64  # minima taken side by side: narrower rows would leave vector regis
 _KEPT = 1 << 20  # candidates held for a block of queries before they are cut back to the k best
 _ID_BITS = 40  # of a key: the query above, the vector below
 _ID_MASK = (1 << _ID_BITS) - 1
+_NO_KEY = torch.iinfo(torch.int64).max
 _WORST = torch.finfo(torch.float32).max
 
+Metric = Literal["l2", "ip"]
 Rescore = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -43,14 +46,19 @@ def rounding(terms: int) -> float:
 
 
 def padded_columns(queries: int) -> int:
-    """Columns of a tile for so many queries: 1, or a multiple of 16, which keeps rows on whole cache lines."""
-    return 1 if queries == 1 else -(-queries // 16) * 16
+    """Columns of a tile for so many queries: 1, or a power of two from 16, which keeps rows on whole cache lines."""
+    return 1 if queries == 1 else max(16, 1 << (queries - 1).bit_length())
 
 
 def padded_rows(rows: int, columns: int) -> int:
     """Rows of a tile for so many vectors, such that it divides into whole blocks; the last ones score infinity."""
     step = _DEPTH * max(1, _LANES // columns)
     return -(-rows // step) * step
+
+
+def as_neighbors(ids: Int[Tensor, "queries k"], costs: Float[Tensor, "queries k"], metric: Metric) -> Neighbors:
+    """Costs, lower is better, as the distances of a metric."""
+    return Neighbors(ids, (costs if metric == "l2" else -costs).float())
 
 
 class Shortlist:
@@ -68,31 +76,29 @@ class Shortlist:
     answer, and both have the accuracy of ``rescore``, not that of the tables or products which made the scores.
 
     Args:
-        queries: Number of queries; tiles have ``padded_columns(queries)`` columns, of which the last are not looked at.
+        rescore: Maps query numbers, ascending, and as many vector numbers to exact costs, lower is better.
         k: How many neighbours are wanted.
-        rescore: Maps query numbers, ascending, and as many vector numbers to exact costs in float64, lower is better.
+        queries: Number of queries: the first columns of a tile; the others are not looked at.
+        columns: Columns of a tile, ``padded_columns(queries)`` at least.
         device: Where the scores are.
     """
 
-    def __init__(self, queries: int, k: int, rescore: Rescore, device: torch.device):
-        self.queries, self.k, self.rescore = queries, k, rescore
-        self.columns = padded_columns(queries)
-        self.bound = torch.full((self.columns,), -math.inf, device=device)
+    def __init__(self, rescore: Rescore, k: int, *, queries: int, columns: int, device: torch.device):
+        self.rescore, self.k, self.queries, self.columns = rescore, k, queries, columns
+        self.bound = torch.full((columns,), -math.inf, device=device)
         self.bound[:queries] = _WORST
-        self.worst_error = torch.zeros(self.columns, device=device)
+        self.worst_error = torch.zeros_like(self.bound)
         self.keys: list[Tensor] = []
         self.costs: list[Tensor] = []
         self.kept = self.fresh = 0
 
-    def offer(
-        self, scores: Float[Tensor, "rows columns"], error: Float[Tensor, " columns"], ids: int | Int[Tensor, " rows"]
-    ) -> None:
+    def offer(self, scores: Float[Tensor, "rows columns"], error: Float[Tensor, " columns"], first: int) -> None:
         """Look at one tile.
 
         Args:
             scores: Approximate costs; infinity in the rows that fill the tile up.
             error: The largest error of a score, for every query.
-            ids: Numbers of the vectors, or the first of consecutive ones.
+            first: Number of the first vector; the others follow.
         """
         lanes = max(1, _LANES // self.columns)
         width = lanes * self.columns
@@ -104,17 +110,16 @@ class Shortlist:
         spot = true_places(low <= limit)
         if not len(spot):
             return
-        block = spot // width
-        column = spot - block * width
+        # Both are powers of two: integer division is what would cost here.
+        column = spot & (width - 1)
         steps = torch.arange(_DEPTH, device=spot.device) * width
-        place = (block * (_DEPTH * width) + column)[:, None] + steps
+        place = ((spot - column) * _DEPTH + column)[:, None] + steps
         inside = scores.view(-1).index_select(0, place.view(-1)).view(-1, _DEPTH)
         chosen = true_places(inside <= limit.index_select(0, column)[:, None])
         place = place.view(-1).index_select(0, chosen)
-        row = place // self.columns
-        query = place - row * self.columns
-        number = row + ids if isinstance(ids, int) else ids.index_select(0, row)
-        self.keys.append((query << _ID_BITS) + number)
+        query = place & (self.columns - 1)
+        row = place >> (self.columns.bit_length() - 1)
+        self.keys.append((query << _ID_BITS) + row + first)
         self.costs.append(inside.view(-1).index_select(0, chosen) + error.index_select(0, query))
         # The first tile has just set the bound: its own vectors cannot lower it by much.
         self.fresh += len(place) if self.kept else 0
@@ -167,8 +172,8 @@ class Shortlist:
 
     def _rank(self, key: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and exact costs of the k best, from keys ordered by query; ties go to the lowest number."""
-        rows = _matrix(key >> _ID_BITS, key, self.queries, _ID_MASK).sort(1).values
-        real = rows.view(-1) != _ID_MASK
+        rows = _matrix(key >> _ID_BITS, key, self.queries, _NO_KEY).sort(1).values
+        real = rows.view(-1) != _NO_KEY
         key = rows.view(-1)[real]
         cost = torch.full(rows.shape, math.inf, dtype=torch.float64, device=key.device)
         cost.view(-1)[real] = self.rescore(key >> _ID_BITS, key & _ID_MASK)
@@ -176,15 +181,11 @@ class Shortlist:
         return rows.gather(1, order)[:, : self.k], cost[:, : self.k]
 
 
-def true_places(mask: Tensor) -> Int[Tensor, " places"]:
-    """Flat places of the true elements: eight at a time, since few are true and ``nonzero`` looks at every one."""
-    flat = mask.reshape(-1)
-    if flat.numel() % 8:
-        return flat.nonzero()[:, 0]
-    eights = flat.view(torch.int64)
-    hot = eights.nonzero()[:, 0]
-    inner = eights.index_select(0, hot).view(torch.bool).nonzero()[:, 0]
-    return hot.index_select(0, inner >> 3) * 8 + (inner & 7)
+def true_places(mask: Bool[Tensor, "..."]) -> Int[Tensor, " places"]:
+    """Flat places of the true elements; NumPy's search is several times faster than PyTorch's where few are true."""
+    if mask.device.type != "cpu":
+        return mask.reshape(-1).nonzero()[:, 0]
+    return torch.from_numpy(np.flatnonzero(mask.numpy()))
 
 
 def _by_query(query: Tensor) -> Tensor:

@@ -1,0 +1,3 @@
+"""Vectors to files: a quantizer, its entropy tables, and the ``.cw`` container."""
+
+from codeword.codecs.vectors.codec import VectorCodec as VectorCodec

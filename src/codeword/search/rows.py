@@ -1,0 +1,80 @@
+"""What an index is given: matrices that grow, and checks that speak to the caller."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from codeword.data.vectors import check_finite
+
+
+class Rows:
+    """A matrix that grows at the end; parts are joined when it is next read, so many small additions stay cheap."""
+
+    def __init__(self, empty: Shaped[Tensor, "0 ..."]):
+        self._parts = [empty]
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def tensor(self) -> Shaped[Tensor, "rows ..."]:
+        """All rows."""
+        if len(self._parts) > 1:
+            self._parts = [torch.cat(self._parts)]
+        return self._parts[0]
+
+    def append(self, rows: Shaped[Tensor, "rows ..."]) -> None:
+        """Add rows; the matrix takes their type if it is the wider one."""
+        wider = torch.promote_types(rows.dtype, self._parts[0].dtype)
+        self._parts = [part.to(wider) for part in (*self._parts, rows)]
+        self._length += len(rows)
+
+
+def check_vectors(vectors: Float[Tensor, "..."], dim: int, what: str) -> None:
+    """Refuse anything but finite rows of ``dim`` features.
+
+    Raises:
+        ValueError: With the shape, or the first row that is wrong.
+    """
+    if vectors.ndim != 2 or vectors.shape[1] != dim:
+        raise ValueError(f"this index takes {what} of shape (rows, {dim}), got {tuple(vectors.shape)}")
+    check_finite(vectors, name=what)
+
+
+def check_count(name: str, value: int) -> None:
+    """Refuse a count below 1.
+
+    Raises:
+        ValueError: With the name of the argument.
+    """
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def check_codes(codes: Int[Tensor, "..."], sizes: Sequence[int]) -> None:
+    """Refuse codes of another number of levels, or outside a codebook; -1 stands for no codeword.
+
+    Raises:
+        ValueError: Naming the first level that is wrong.
+    """
+    if codes.ndim != 2 or codes.shape[1] != len(sizes):
+        raise ValueError(f"this index takes codes of shape (vectors, {len(sizes)}), got {tuple(codes.shape)}")
+    if not len(codes):
+        return
+    least, most = (bound.tolist() for bound in codes.aminmax(dim=0))
+    for level, size in enumerate(sizes):
+        if least[level] < -1 or most[level] >= size:
+            raise ValueError(
+                f"codes of level {level} must lie in 0..{size - 1}, or be -1 for none: "
+                f"got {least[level]}..{most[level]}"
+            )
+
+
+def compact(codes: Int[Tensor, "vectors levels"], sizes: Sequence[int]) -> Int[Tensor, "vectors levels"]:
+    """Codes in the narrowest type that holds them all; -1, where it occurs, needs a signed one."""
+    if max(sizes) <= 1 << 8 and not bool((codes < 0).any()):
+        return codes.to(torch.uint8)
+    return codes.to(torch.int16 if max(sizes) <= 1 << 15 else torch.int32)

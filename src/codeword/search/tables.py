@@ -1,0 +1,195 @@
+"""Codebooks whose rows add up, laid out for scanning: query tables, sums of looked-up scores, exact costs."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from codeword.functional.matmul import fast_matmul
+from codeword.search.shortlist import Metric, padded_rows, rounding
+
+_CHUNK = 1 << 18  # numbers of a chunk of reconstructions: 1 MB
+
+
+class Prepared(NamedTuple):
+    """A block of queries, ready to scan with.
+
+    Attributes:
+        queries: The queries in float32, for the Euclidean metric less the mean of the codebooks.
+        rows: For every codebook row, its share of the score of every query; padding columns score 0.
+        error: The largest error of a score, for every column.
+    """
+
+    queries: Float[Tensor, "queries dim"]
+    rows: Float[Tensor, "total columns"]
+    error: Float[Tensor, " columns"]
+
+
+class AdditiveTables:
+    r"""Asymmetric distance computation for any sum of codewords (Jegou et al. 2011, section III-B).
+
+    .. math::
+        |q - \hat x|^2 - |q|^2 = \sum_m -2 \langle q, c_{m, k_m} \rangle + |\hat x|^2, \qquad \hat x = \sum_m c_{m, k_m}
+
+    All codebooks are centred first, and with them the queries, so that data far from the origin keeps its digits. A
+    level is multiplied only by the features it can change. Where no two levels share a feature (product codes), the
+    norm is a sum over levels as well and goes into the table; otherwise it is stored with every vector.
+
+    Every level has one row more, in front of its codewords: what it adds where the code is -1. So the row of a code is
+    ``starts[level] + code``, whatever the code.
+
+    Args:
+        codebooks: One table ``(size, dim)`` per level, in the space of the vectors.
+        metric: ``"l2"`` or ``"ip"``.
+    """
+
+    def __init__(self, codebooks: Sequence[Float[Tensor, "_ dim"]], metric: Metric):
+        if metric not in ("l2", "ip"):
+            raise ValueError(f"the metric of an index is 'l2' or 'ip', got {metric!r}")
+        tables = [table.detach().double() for table in codebooks]
+        means = torch.stack([table.mean(0) for table in tables])
+        centred = [torch.cat([-mean[None], table - mean]).float() for table, mean in zip(tables, means, strict=True)]
+        self.metric: Metric = metric
+        self.sizes = tuple(len(table) for table in tables)
+        self.rows, self.mean = torch.cat(centred), means.sum(0)
+        edges = torch.tensor([0, *(len(table) for table in centred)]).cumsum(0).tolist()
+        self.starts = torch.tensor([edge + 1 for edge in edges[:-1]], dtype=torch.int32, device=self.rows.device)
+        self._slices = list(zip(edges[:-1], edges[1:], (_span(table) for table in tables), strict=True))
+        self.disjoint = _disjoint([span for _, _, span in self._slices])
+        self._norms = self.rows.square().sum(1, keepdim=True)
+        self._radii = [float(table.norm(dim=1).max()) for table in centred]
+
+    @property
+    def dim(self) -> int:
+        """Features of a vector."""
+        return self.rows.shape[1]
+
+    @property
+    def needs_norms(self) -> bool:
+        """Whether a score is complete only with the stored norm of the vector."""
+        return self.metric == "l2" and not self.disjoint
+
+    def places(self, codes: Int[Tensor, "vectors levels"]) -> Int[Tensor, "vectors levels"]:
+        """Rows of codes."""
+        return codes.to(torch.int32) + self.starts
+
+    def decode(self, places: Int[Tensor, "vectors levels"]) -> Float[Tensor, "vectors dim"]:
+        """Reconstructions, less the mean."""
+        return F.embedding_bag(places, self.rows, mode="sum")
+
+    def norms(self, codes: Int[Tensor, "vectors levels"]) -> Float[Tensor, " vectors"]:
+        """Squared norms of the centred reconstructions."""
+        parts = codes.split(max(1, _CHUNK // self.dim))
+        return torch.cat([self.decode(self.places(part)).double().square().sum(1) for part in parts]).float()
+
+    def prepare(self, queries: Float[Tensor, "queries dim"], columns: int) -> Prepared:
+        """Tables of a block of queries, padded to ``columns``."""
+        seen = (queries.double() - self.mean if self.metric == "l2" else queries).float()
+        factor = 2.0 if self.metric == "l2" else 1.0
+        block = F.pad(seen * -factor, (0, 0, 0, columns - len(seen)))
+        rows, largest = block.new_empty(len(self.rows), columns), block.new_zeros(columns)
+        with torch.autocast(block.device.type, enabled=False), fast_matmul():
+            for (start, stop, (left, right)), radius in zip(self._slices, self._radii, strict=True):
+                table, part = self.rows[start:stop, left:right], block[:, left:right]
+                if self.metric == "l2" and self.disjoint:
+                    torch.addmm(self._norms[start:stop], table, part.t(), out=rows[start:stop])
+                    largest += radius**2
+                else:
+                    torch.mm(table, part.t(), out=rows[start:stop])
+                largest += radius * part.norm(dim=1)
+        if self.needs_norms:
+            largest += sum(self._radii) ** 2
+        widest = max(right - left for _, _, (left, right) in self._slices)
+        return Prepared(seen, rows, largest * rounding(widest + len(self.sizes) + 4))
+
+    def costs(
+        self, queries: Float[Tensor, "queries dim"], query: Int[Tensor, " pairs"], codes: Int[Tensor, "pairs levels"]
+    ) -> Float[Tensor, " pairs"]:
+        """Costs of pairs from their reconstructions: squared distances, or inner products with the sign changed.
+
+        Args:
+            queries: ``Prepared.queries``.
+            query: The query of every pair.
+            codes: The codes of every pair.
+        """
+        costs = [queries.new_empty(0)]
+        step = max(1, _CHUNK // self.dim)
+        for part, numbers in zip(codes.split(step), query.split(step), strict=True):
+            vectors, wanted = self.decode(self.places(part)), queries.index_select(0, numbers)
+            if self.metric == "l2":
+                vectors.sub_(wanted)
+                costs.append(torch.linalg.vecdot(vectors, vectors))
+            else:
+                costs.append(-torch.linalg.vecdot(vectors.add_(self.mean), wanted))
+        return torch.cat(costs).double()
+
+
+class Scan:
+    """Tiles of codes and their scores.
+
+    A tile is loaded once and scored for many blocks of queries. With many columns the codes of a vector stand
+    together, for ``embedding_bag``; with one column those of a level do, for one gather a level.
+
+    Args:
+        tables: The codebooks.
+        columns: Columns of the prepared queries.
+        rows: The largest tile, in vectors.
+    """
+
+    def __init__(self, tables: AdditiveTables, columns: int, rows: int):
+        self._columns, self._levels = columns, len(tables.sizes)
+        most = padded_rows(rows, columns) * self._levels
+        starts = tables.starts
+        self._starts = starts[:, None] if columns == 1 else starts.repeat(most // self._levels)
+        self._places = torch.zeros(most, dtype=torch.int32, device=starts.device)
+        self._count = 0
+        self._norms: Tensor | None = None
+
+    def load(self, codes: Int[Tensor, "vectors levels"], norms: Float[Tensor, " vectors"] | None) -> None:
+        """Take a tile of codes, and the norms if scores need them."""
+        self._count, self._norms = len(codes), norms
+        used = self._places[: codes.numel()]
+        if self._columns == 1:
+            torch.add(used.view(self._levels, -1).copy_(codes.t()), self._starts, out=used.view(self._levels, -1))
+        else:
+            used.view(codes.shape).copy_(codes)
+            used.add_(self._starts[: codes.numel()])
+
+    def scores(self, rows: Float[Tensor, "total columns"]) -> Float[Tensor, "padded columns"]:
+        """Scores of the tile; infinity in the rows that fill it up.
+
+        Args:
+            rows: ``Prepared.rows``.
+        """
+        padded = padded_rows(self._count, self._columns)
+        if self._columns == 1:
+            first, *rest = self._places[: self._count * self._levels].view(self._levels, self._count)
+            scores, flat = rows.new_empty(padded, 1), rows.view(-1)
+            total = scores[: self._count, 0]
+            torch.index_select(flat, 0, first, out=total)
+            for places in rest:
+                total.add_(flat.index_select(0, places))
+        else:
+            # What lies behind the tile is left from the one before: rows that exist, whose scores are overwritten.
+            places = self._places[: padded * self._levels].view(padded, self._levels)
+            scores = F.embedding_bag(places, rows, mode="sum")
+        if self._norms is not None:
+            scores[: self._count].add_(self._norms[:, None])
+        scores[self._count :] = math.inf
+        return scores
+
+
+def _span(table: Tensor) -> tuple[int, int]:
+    """The features that a level can change, as a range."""
+    used = table.any(0).nonzero()
+    return (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
+
+
+def _disjoint(spans: list[tuple[int, int]]) -> bool:
+    ordered = sorted(spans)
+    return all(before[1] <= after[0] for before, after in pairwise(ordered))

@@ -1,0 +1,514 @@
+"""What every quantizer must do. A concrete test class says how to build one and inherits all of it."""
+
+import copy
+
+import pytest
+import torch
+from torch.utils.checkpoint import checkpoint
+
+import codeword
+from codeword import Quantizer
+from codeword.quantizers.config import describe
+from codeword.quantizers.update import codebooks_of
+from tests.reference.quantizers import walk
+
+ROUNDING = 1e-5  # of sums of a few float32 numbers of size 1
+ROWS = 60
+
+
+def vectors(rows=ROWS, dim=6, seed=0, offset=0.0):
+    return torch.randn(rows, dim, generator=torch.Generator().manual_seed(seed)) + offset
+
+
+def objective(out, x):
+    """A loss of the output that no quantizer solves exactly, plus the quantizer's own."""
+    return out.loss + (out.vectors.float() - 0.9 * x.float()).square().sum() / max(x.shape[:-1].numel(), 1)
+
+
+def train(quantizer, x, steps=3, mask=None):
+    """A few optimizer steps, as a training loop takes them."""
+    quantizer.train()
+    codeword.seed(quantizer, x)
+    parameters = list(quantizer.parameters())
+    optimizer = torch.optim.SGD(parameters, lr=1e-2) if parameters else None
+    for _ in range(steps):
+        loss = objective(quantizer(x, mask), x)
+        if optimizer is not None:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        codeword.update(quantizer, *([] if optimizer is None else [optimizer]))
+    return quantizer
+
+
+def state(quantizer):
+    return {name: value.clone() for name, value in quantizer.state_dict().items()}
+
+
+def assert_same_state(left, right, but=(), **tolerance):
+    left, right = state(left), state(right)
+    assert left.keys() == right.keys()
+    for name in left:
+        if not name.endswith(tuple(but)) or not but:
+            torch.testing.assert_close(left[name], right[name], msg=name, **(tolerance or {"rtol": 0, "atol": 0}))
+
+
+def one_line(error):
+    return error.type is ValueError and len(str(error.value).strip()) > 20 and "\n" not in str(error.value)
+
+
+class QuantizerContract:
+    """Inherit, and write ``create``."""
+
+    dim = 6
+    greedy = True  # every code is the nearest codeword of what the levels before have left
+    projects = False  # the search sees rounded projections of the input
+    additive = True  # decoding adds up rows of codebooks
+    whole = True  # training forwards use all levels
+    exact = True  # training forwards give the codeword in value
+
+    def create(self, size: int = 11) -> Quantizer:
+        """A new quantizer whose codebooks have ``size`` codewords (or one more)."""
+        raise NotImplementedError
+
+    def trained(self, **options):
+        made = type(self).__dict__.get("_made", {})
+        key = tuple(options.items())
+        if key not in made:
+            torch.manual_seed(0)
+            made[key] = train(self.create(**options), vectors(dim=self.dim)).eval()
+            type(self)._made = made
+        return copy.deepcopy(made[key])
+
+    # --- one quantizer, three ways to ask it ---
+
+    def test_forward_encode_and_decode_agree(self):
+        quantizer, x = self.trained(), vectors(dim=self.dim, seed=1)
+        out = quantizer(x)
+        codes = quantizer.encode(x)
+        assert codes.dtype == torch.int64
+        assert not codes.requires_grad
+        assert torch.equal(out.codes, codes)
+        assert torch.equal(out.vectors, quantizer.decode(codes))
+        assert torch.equal(quantizer.encode(x), codes)
+        assert quantizer.levels == len(quantizer.sizes) == codes.shape[-1]
+        assert (codes >= 0).all()
+        assert (codes < torch.tensor(quantizer.sizes)).all()
+        assert quantizer.bits_per_vector == pytest.approx(sum(torch.tensor(quantizer.sizes).double().log2().tolist()))
+
+    def test_training_gives_the_codes_of_encode(self):
+        quantizer, x = self.trained().train(), vectors(dim=self.dim, seed=1)
+        codes = quantizer.encode(x)
+        out = quantizer(x.clone().requires_grad_())
+        if self.whole:
+            assert torch.equal(out.codes, codes)
+        elif self.greedy:
+            assert torch.equal(out.codes, torch.where(out.codes < 0, -1, codes))
+        if self.exact:
+            torch.testing.assert_close(out.vectors, quantizer.decode(out.codes), rtol=0, atol=ROUNDING)
+
+    def test_codes_follow_the_rule_of_nearest(self):
+        quantizer, x = self.trained(), vectors(200, self.dim, seed=2)
+        codes = quantizer.encode(x)
+        if self.greedy:
+            found = walk(quantizer, x, codes)
+            assert (found.best == codes).float().mean() > 0.99
+            if not self.projects:
+                assert found.excess.max() <= 1
+            torch.testing.assert_close(quantizer.decode(codes).double(), found.decoded, rtol=0, atol=ROUNDING)
+        else:
+            assert self.error(quantizer, x) <= self.error_of_chance(quantizer, x) / 2
+
+    def test_data_far_from_the_origin_gets_its_true_codes(self):
+        torch.manual_seed(0)
+        near, far = vectors(dim=self.dim), vectors(dim=self.dim, offset=5000.0)
+        quantizer = self.create()
+        if isinstance(quantizer, codeword.Normalized):
+            quantizer.standardize(far)
+        train(quantizer, far, steps=1).eval()
+        x = far + 0.1 * vectors(dim=self.dim, seed=3)
+        codes = quantizer.encode(x)
+        if self.greedy:
+            found = walk(quantizer, x, codes)
+            assert (found.best == codes).float().mean() >= 0.99
+        if self.projects is False:
+            assert self.error(quantizer, x) < near.square().sum(1).mean()
+
+    def test_codes_do_not_depend_on_the_batch(self):
+        quantizer, x = self.trained(), vectors(400, self.dim, seed=4)
+        codes = quantizer.encode(x)
+        for rows in (1, 7, 64):
+            assert torch.equal(torch.cat([quantizer.encode(part) for part in x[:150].split(rows)]), codes[:150])
+        order = torch.randperm(400, generator=torch.Generator().manual_seed(0))
+        assert torch.equal(quantizer.encode(x[order]), codes[order])
+        assert torch.equal(quantizer.encode(torch.cat([1e3 * x[:33], x]))[33:], codes)
+        assert torch.equal(quantizer.encode(x.t().contiguous().t()), codes)
+        assert torch.equal(quantizer.encode(x.reshape(4, 5, 20, self.dim)), codes.reshape(4, 5, 20, -1))
+        assert torch.equal(quantizer.decode(codes[3]), quantizer.decode(codes)[3])
+
+    # --- shapes ---
+
+    @pytest.mark.parametrize("batch", [(), (0,), (1,), (2, 3), (2, 0, 3), (2, 1, 2, 2)])
+    @pytest.mark.parametrize("training", [True, False])
+    def test_any_leading_shape(self, batch, training):
+        quantizer = self.trained().train(training)
+        x = vectors(24, self.dim)[: torch.Size(batch).numel()].reshape(*batch, self.dim).requires_grad_()
+        out = quantizer(x)
+        assert out.vectors.shape == x.shape
+        assert out.codes.shape == (*batch, quantizer.levels)
+        assert out.loss.shape == ()
+        assert torch.isfinite(out.loss)
+        assert quantizer.decode(out.codes).shape == x.shape
+        assert quantizer.scores(x, quantizer.levels - 1).shape == (*batch, quantizer.sizes[-1])
+        if training:
+            objective(out, x).backward()
+            assert torch.isfinite(x.grad).all()
+            codeword.update(quantizer)
+            assert all(torch.isfinite(value).all() for name, value in state(quantizer).items() if "place_" not in name)
+
+    def test_the_first_batch_may_be_empty(self):
+        torch.manual_seed(0)
+        quantizer = self.create().train()
+        assert quantizer(torch.zeros(0, self.dim)).codes.shape == (0, quantizer.levels)
+        assert torch.isfinite(quantizer(vectors(dim=self.dim)).loss)
+
+    def test_one_codeword(self):
+        quantizer, x = self.trained(size=1), vectors(dim=self.dim)
+        codes = quantizer.encode(x)
+        assert (codes < torch.tensor(quantizer.sizes)).all()
+        assert torch.equal(quantizer(x).vectors, quantizer.decode(codes))
+        single = [level for level, size in enumerate(quantizer.sizes) if size == 1]
+        assert single
+        assert (codes[:, single] == 0).all()
+
+    def test_fewer_vectors_than_codewords(self):
+        torch.manual_seed(0)
+        x = vectors(5, self.dim)
+        quantizer = train(self.create(), x, steps=2).eval()
+        assert all(torch.isfinite(value).all() for name, value in state(quantizer).items() if "place_" not in name)
+        assert torch.isfinite(quantizer(x).vectors).all()
+
+    # --- padding ---
+
+    def mask(self):
+        return torch.arange(ROWS) % 3 > 0
+
+    @pytest.mark.parametrize("training", [True, False])
+    def test_padding_comes_back_empty(self, training):
+        quantizer, x, mask = self.trained().train(training), vectors(dim=self.dim, seed=1), self.mask()
+        out = quantizer(x, mask)
+        assert (out.vectors[~mask] == 0).all()
+        assert (out.codes[~mask] == -1).all()
+        if self.whole or not training:
+            assert torch.equal(out.codes[mask], quantizer.encode(x)[mask])
+        assert (quantizer.decode(out.codes)[~mask] == 0).all()
+
+    @pytest.mark.parametrize("padding", [0.0, 1e6, float("nan"), float("inf")])
+    def test_padding_touches_nothing(self, padding):
+        x = vectors(dim=self.dim, seed=1)
+        wide = torch.cat([x, torch.full((20, self.dim), padding)]).requires_grad_()
+        mask = torch.arange(ROWS + 20) < ROWS
+        plain, padded = self.trained().train(), self.trained().train()
+        torch.manual_seed(1)
+        left = plain(x)
+        torch.manual_seed(1)
+        right = padded(wide, mask)
+        assert torch.equal(left.codes, right.codes[:ROWS])
+        torch.testing.assert_close(right.loss, left.loss, rtol=ROUNDING, atol=0)
+        (right.loss + right.vectors.square().sum()).backward()
+        assert (wide.grad[ROWS:] == 0).all()
+        assert torch.isfinite(wide.grad).all()
+        codeword.update(plain)
+        codeword.update(padded)
+        assert_same_state(plain, padded)
+
+    def test_a_mask_without_padding_is_no_mask(self):
+        x = vectors(dim=self.dim, seed=1)
+        plain, masked = self.trained().train(), self.trained().train()
+        torch.manual_seed(1)
+        left = plain(x)
+        torch.manual_seed(1)
+        right = masked(x, torch.ones(ROWS, dtype=torch.bool))
+        assert torch.equal(left.codes, right.codes)
+        assert torch.equal(left.vectors, right.vectors)
+        torch.testing.assert_close(right.loss, left.loss, rtol=ROUNDING, atol=0)
+        assert_same_state(plain, masked)
+
+    def test_nothing_but_padding(self):
+        quantizer, x = self.trained().train(), vectors(dim=self.dim, seed=1).requires_grad_()
+        before = state(quantizer)
+        out = quantizer(x, torch.zeros(ROWS, dtype=torch.bool))
+        assert out.loss == 0
+        (out.loss + out.vectors.sum()).backward()
+        assert (x.grad == 0).all()
+        codeword.update(quantizer)
+        assert all(
+            torch.equal(value, before[name]) for name, value in state(quantizer).items() if not name.endswith("steps")
+        )
+        torch.manual_seed(0)
+        fresh = self.create().train()
+        fresh(x, torch.zeros(ROWS, dtype=torch.bool))
+        assert torch.isfinite(train(fresh, vectors(dim=self.dim)).eval()(x).vectors).all()
+
+    # --- evaluation ---
+
+    def test_evaluation_changes_no_state(self):
+        quantizer, x = self.trained(), vectors(dim=self.dim, seed=1).requires_grad_()
+        before = copy.deepcopy(quantizer)
+        out = quantizer(x, self.mask())
+        assert out.loss == 0
+        assert not out.loss.requires_grad
+        quantizer.decode(quantizer.encode(x))
+        quantizer.scores(x, 0)
+        assert_same_state(quantizer, before)
+        assert [name for name, _ in quantizer.named_buffers()] == [name for name, _ in before.named_buffers()]
+
+    def test_evaluation_before_a_start_says_so(self):
+        torch.manual_seed(0)
+        quantizer = self.create().eval()
+        if all(book.is_seeded for book in codebooks_of(quantizer)):
+            assert torch.isfinite(quantizer(vectors(dim=self.dim)).vectors).all()
+        else:
+            for call in (quantizer, quantizer.encode):
+                with pytest.raises(ValueError, match="codeword.seed") as error:
+                    call(vectors(dim=self.dim))
+                assert one_line(error)
+
+    # --- tables and scores ---
+
+    def test_decoding_adds_up_rows_of_codebooks(self):
+        quantizer = self.trained()
+        if not self.additive:
+            with pytest.raises(ValueError) as error:
+                quantizer.codebooks()
+            assert one_line(error)
+            return
+        books = quantizer.codebooks()
+        assert [book.shape for book in books] == [(size, self.dim) for size in quantizer.sizes]
+        generator = torch.Generator().manual_seed(0)
+        codes = torch.stack([torch.randint(0, size, (50,), generator=generator) for size in quantizer.sizes], 1)
+        depth = torch.randint(0, quantizer.levels + 1, (50, 1), generator=generator)
+        for given in (codes, torch.where(torch.arange(quantizer.levels) < depth, codes, -1)):
+            total = sum(torch.where(c[:, None] >= 0, book[c], 0.0) for book, c in zip(books, given.unbind(1), strict=True))
+            torch.testing.assert_close(quantizer.decode(given), total, rtol=0, atol=ROUNDING)
+        assert (quantizer.decode(torch.full_like(codes, -1)) == 0).all()
+
+    def test_scores_are_largest_at_the_code(self):
+        quantizer, x = self.trained(), vectors(dim=self.dim, seed=1)
+        codes = quantizer.encode(x)
+        for level in range(quantizer.levels):
+            scores = quantizer.scores(x, level)
+            if self.greedy:
+                assert torch.equal(scores.argmax(-1), codes[:, level])
+            assert torch.isfinite(scores).all()
+        for level in (-1, quantizer.levels):
+            with pytest.raises(ValueError) as error:
+                quantizer.scores(x, level)
+            assert one_line(error)
+
+    # --- what must not break it ---
+
+    def test_rows_that_are_not_finite_poison_nothing(self):
+        quantizer, clean = self.trained().train(), self.trained().train()
+        x = vectors(dim=self.dim, seed=1)
+        good = torch.arange(ROWS) >= 3
+        x[0], x[1, 0], x[2] = float("nan"), float("inf"), -float("inf")
+        torch.manual_seed(1)
+        out = quantizer(x)
+        torch.manual_seed(1)
+        clean(x, good)
+        assert torch.equal(out.codes[good], quantizer.encode(x)[good]) or not self.whole
+        for one in (quantizer, clean):
+            codeword.update(one)
+        assert_same_state(quantizer, clean)
+        codes = quantizer.eval().encode(x)
+        assert ((codes >= 0) & (codes < torch.tensor(quantizer.sizes))).all()
+        fresh = self.create().train()
+        fresh(x)
+        assert all(torch.isfinite(value).all() for name, value in state(fresh).items() if "place_" not in name)
+
+    @pytest.mark.parametrize("shape", [(3, 7), (6, 5), (5,)])
+    def test_wrong_width(self, shape):
+        quantizer = self.trained()
+        for call in (quantizer, quantizer.encode, quantizer.train()):
+            with pytest.raises(ValueError, match=str(self.dim)) as error:
+                call(torch.zeros(shape))
+            assert one_line(error)
+
+    def test_wrong_masks_gates_depths_and_levels(self):
+        quantizer, x = self.trained(), vectors(dim=self.dim)
+        mistakes = [
+            lambda: quantizer(x, torch.ones(ROWS - 1, dtype=torch.bool)),
+            lambda: quantizer(x, None, torch.ones(ROWS, quantizer.gates + 1)),
+            lambda: quantizer.encode(x, depth=quantizer.gates + 1),
+            lambda: quantizer.encode(x, depth=-1),
+            lambda: quantizer.decode(torch.zeros(3, quantizer.levels + 1, dtype=torch.int64)),
+        ]
+        for mistake in mistakes:
+            with pytest.raises(ValueError) as error:
+                mistake()
+            assert one_line(error)
+
+    # --- depth ---
+
+    def test_a_gate_is_a_depth(self):
+        quantizer, x = self.trained(), vectors(dim=self.dim, seed=1)
+        if not quantizer.gates:
+            return
+        depth = torch.arange(ROWS) % (quantizer.gates + 1)
+        gate = (torch.arange(quantizer.gates) < depth[:, None]).float()
+        codes = quantizer.encode(x, depth)
+        assert torch.equal(codes >= 0, self.opened(quantizer, gate))
+        for training in (False, True):
+            out = quantizer.train(training)(x.clone().requires_grad_(), None, gate)
+            assert torch.equal(out.codes, codes)
+            if self.exact or not training:
+                torch.testing.assert_close(out.vectors, quantizer.decode(codes), rtol=0, atol=ROUNDING)
+        assert torch.equal(quantizer.encode(x, quantizer.gates), quantizer.encode(x))
+        assert (quantizer.encode(x, 0) == -1).all()
+
+    def opened(self, quantizer, gate):
+        """Which codes a gate opens: every stage's codes together; a product repeats its gates block by block."""
+        inner = quantizer
+        while hasattr(inner, "quantizer"):
+            inner = inner.quantizer
+        if hasattr(inner, "stages"):
+            return torch.cat([gate[:, [m]].expand(-1, s.levels) for m, s in enumerate(inner.stages)], 1) > 0
+        return torch.cat([self.opened(part, gate) for part in inner.parts], 1)
+
+    # --- keeping it ---
+
+    def test_saved_and_loaded(self, tmp_path):
+        quantizer, x = self.trained(), vectors(dim=self.dim, seed=1)
+        quantizer.save_pretrained(tmp_path)
+        for loaded in (codeword.load(tmp_path), type(quantizer).from_pretrained(tmp_path)):
+            assert type(loaded) is type(quantizer)
+            assert not loaded.training
+            assert describe(loaded) == describe(quantizer)
+            assert repr(loaded) == repr(quantizer)
+            assert_same_state(loaded, quantizer)
+            assert torch.equal(loaded.encode(x), quantizer.encode(x))
+            assert torch.equal(loaded(x).vectors, quantizer(x).vectors)
+
+    def test_state_dict_restores_the_start(self):
+        quantizer, x = self.trained(), vectors(dim=self.dim, seed=1)
+        torch.manual_seed(7)
+        fresh = self.create()
+        fresh.load_state_dict(quantizer.state_dict(), strict=True)
+        assert torch.equal(fresh.eval().encode(x), quantizer.encode(x))
+        codeword.update(fresh)
+        codeword.update(quantizer)
+        for one in (fresh.train(), quantizer.train()):
+            torch.manual_seed(1)
+            objective(one(x), x)
+            codeword.update(one)
+        assert_same_state(fresh, quantizer)
+
+    def test_a_copy_lives_alone(self):
+        quantizer, x = self.trained(), vectors(dim=self.dim, seed=1)
+        copied, before = copy.deepcopy(quantizer), state(quantizer)
+        train(copied, x, steps=2)
+        assert all(torch.equal(value, before[name]) for name, value in state(quantizer).items())
+        assert any(not torch.equal(value, before[name]) for name, value in state(copied).items())
+        assert torch.equal(copied.eval()(x).codes, copied.encode(x))
+
+    # --- precision ---
+
+    def test_a_bfloat16_model_keeps_float32_statistics(self):
+        quantizer, x = self.trained().to(torch.bfloat16), vectors(dim=self.dim, seed=1).to(torch.bfloat16)
+        assert {buffer.dtype for buffer in quantizer.buffers() if buffer.is_floating_point()} <= {torch.float32}
+        assert all(parameter.dtype == torch.bfloat16 for parameter in quantizer.parameters())
+        out = quantizer(x)
+        assert out.vectors.dtype == torch.bfloat16
+        assert torch.equal(out.codes, quantizer.encode(x))
+        torch.testing.assert_close(out.vectors.float(), quantizer.decode(out.codes).float(), rtol=2e-2, atol=2e-2)
+        quantizer.train()
+        objective(quantizer(x.requires_grad_()), x).backward()
+        codeword.update(quantizer)
+        assert torch.isfinite(x.grad).all()
+
+    def test_bfloat16_input(self):
+        quantizer, x = self.trained(), vectors(dim=self.dim, seed=1).to(torch.bfloat16)
+        out = quantizer(x)
+        assert out.vectors.dtype == torch.bfloat16
+        assert torch.equal(out.codes, quantizer.encode(x))
+        assert torch.equal(out.codes, quantizer.encode(x.float()))
+        assert torch.equal(out.vectors, quantizer.decode(out.codes).to(torch.bfloat16))
+        quantizer.train()
+        out = quantizer(x.requires_grad_())
+        assert out.loss.dtype == torch.float32
+        assert out.vectors.dtype == torch.bfloat16
+        objective(out, x).backward()
+        assert torch.isfinite(x.grad).all()
+
+    def test_autocast_changes_nothing(self):
+        plain, narrow = self.trained().train(), self.trained().train()
+        x = vectors(dim=self.dim, seed=1)
+        torch.manual_seed(1)
+        left = plain(x)
+        torch.manual_seed(1)
+        with torch.autocast("cpu", torch.bfloat16):
+            right = narrow(x)
+            codes = narrow.encode(x)
+            assert torch.equal(codes, narrow.eval()(x).codes)
+            assert torch.equal(narrow.decode(codes), plain.decode(codes))
+            assert torch.equal(narrow.scores(x, 0), plain.scores(x, 0))
+        assert torch.equal(codes, plain.encode(x))
+        assert torch.equal(left.codes, right.codes)
+        assert torch.equal(left.vectors, right.vectors)
+        assert torch.equal(left.loss, right.loss)
+        assert_same_state(plain, narrow)
+
+    def test_float64_input(self):
+        quantizer, x = self.trained(), vectors(dim=self.dim, seed=1).double()
+        out = quantizer(x)
+        assert out.vectors.dtype == torch.float64
+        assert torch.equal(out.codes, quantizer.encode(x))
+        assert torch.equal(out.codes, quantizer.double().encode(x))
+
+    # --- one optimizer step, however it is computed ---
+
+    @pytest.mark.parametrize("reentrant", [True, False])
+    @pytest.mark.parametrize("managed", [True, False])
+    def test_recomputation_adds_nothing(self, reentrant, managed):
+        results = []
+        for again in (False, True):
+            torch.manual_seed(0)
+            quantizer = self.create().train()
+            for step in range(3):
+                x = vectors(dim=self.dim, seed=step).requires_grad_()
+                torch.manual_seed(step)
+                out = checkpoint(quantizer, x, use_reentrant=reentrant) if again else quantizer(x)
+                quantizer.zero_grad()
+                objective(out, x).backward()
+                if managed:
+                    codeword.update(quantizer)
+            results.append((quantizer, x.grad, [p.grad for p in quantizer.parameters()]))
+        (plain, dx, dp), (checked, again_dx, again_dp) = results
+        assert_same_state(plain, checked)
+        torch.testing.assert_close(again_dx, dx, rtol=0, atol=0)
+        torch.testing.assert_close(again_dp, dp, rtol=0, atol=0)
+
+    def test_accumulation_is_one_large_batch(self):
+        whole, parts = self.trained().train(), self.trained().train()
+        x = vectors(dim=self.dim, seed=1)
+        for one in (whole, parts):
+            codeword.update(one)
+        whole(x)
+        for part in x.split(ROWS // 3):
+            parts(part)
+        if self.whole:  # depths drawn for one large batch are others than those drawn for its parts
+            assert_same_state(whole, parts, rtol=ROUNDING, atol=ROUNDING)
+            for one in (whole, parts):
+                codeword.update(one)
+            assert_same_state(whole, parts, rtol=ROUNDING, atol=ROUNDING)
+
+    # --- figures for searches that are not greedy ---
+
+    def error(self, quantizer, x):
+        return (quantizer.decode(quantizer.encode(x)) - x).double().square().sum(1).mean()
+
+    def error_of_chance(self, quantizer, x):
+        generator = torch.Generator().manual_seed(0)
+        codes = torch.stack([torch.randint(0, size, (len(x),), generator=generator) for size in quantizer.sizes], 1)
+        return (quantizer.decode(codes) - x).double().square().sum(1).mean()
