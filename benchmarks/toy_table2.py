@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 from sklearn.cluster import MiniBatchKMeans
+from sklearn.cluster import _kmeans as scikit
 from torch import Tensor
 
 import codeword
@@ -109,8 +110,18 @@ def train_adam(x: Tensor, start: Tensor, epochs: int, estimator: Estimator) -> T
     return quantizer.codebook.stored().detach()
 
 
+def planar_labels(x: np.ndarray, weight: np.ndarray, centers: np.ndarray, **_: object) -> tuple[np.ndarray, float]:
+    """What scikit-learn's search for labels returns, from a k-d tree."""
+    distance, labels = cKDTree(centers).query(x)
+    return labels.astype(np.int32), float((distance * distance) @ weight)
+
+
 def train_scikit(x: Tensor, start: Tensor, epochs: int, seed: int) -> Tensor:
-    """The peer, with the paper's settings and everything else left alone."""
+    """The peer, with the paper's settings and everything else left alone, but for a search that is as exact and faster.
+
+    With scikit-learn's own search 12 bits take twice as long and end within 1e-4 of the same error.
+    """
+    scikit._labels_inertia = planar_labels
     peer = MiniBatchKMeans(
         len(start), init=start.numpy(), n_init=1, max_no_improvement=None, batch_size=BATCH, max_iter=epochs,
         compute_labels=False, random_state=seed,

@@ -21,7 +21,6 @@ _QUANTIZERS = (
 )  # fmt: skip
 _HOME = {"Quantized": "codeword.types"} | dict.fromkeys(_QUANTIZERS, "codeword.quantizers")
 
-__all__ = ["__version__", *_HOME]  # pyrefly: ignore
 
 
 def __getattr__(name: str) -> object:
@@ -31,4 +30,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return ["__version__", *sorted(_HOME)]

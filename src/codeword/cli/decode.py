@@ -31,8 +31,14 @@ class Decode:
 
         check_output(self.out, overwrite=self.overwrite)
         codec = VectorCodec.from_pretrained(self.model)
-        with codec.open(self.codes, salvage=self.salvage) as reader:
-            count = write_vectors(self.out, codec.decode(reader), dim=codec.quantizer.dim)
-            for problem in reader.problems:
-                print(f"codeword: {self.codes}: {problem}", file=sys.stderr)
+        with codec.open(self.codes) as reader:
+            if not self.salvage:
+                count = write_vectors(self.out, codec.decode(reader), dim=codec.quantizer.dim)
+            else:
+                vectors, report = codec.salvage(reader)
+                count = write_vectors(self.out, [vectors], dim=codec.quantizer.dim)
+                for problem in report.problems:
+                    print(f"codeword: {self.codes}: {problem}", file=sys.stderr)
+                for start, stop in report.missing:
+                    print(f"codeword: {self.codes}: vectors {start} to {stop - 1} are lost", file=sys.stderr)
         print(f"{self.out}: {count} vectors of {codec.quantizer.dim} features")

@@ -1,0 +1,1 @@
+"""Codecs: media to bytes and back."""

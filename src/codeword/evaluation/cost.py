@@ -55,7 +55,7 @@ def cost_rows(settings: CostSettings) -> list[tuple[str, ...]]:
         "residual, greedy": lambda c: residual_wmops(dim, size, levels, convention=c),
         "additive": lambda c: additive_wmops(dim, size, levels, beam, convention=c),
     }
-    rows = [("per vector", "WMOPS published", "WMOPS corrected", "flops", "table adds", "comparisons", "bytes")]
+    rows: list[tuple[str, ...]] = [("per vector", "WMOPS published", "WMOPS corrected", "flops", "table adds", "comparisons", "bytes")]
     for name, cost in _costs(settings).items():
         wmops = published.get(name)
         known = (
@@ -79,7 +79,7 @@ def limit_rows(settings: CostSettings) -> list[tuple[str, ...]]:
         **{n: ResidualQuantizer([_level(dim, size) for _ in range(levels)], search=s) for n, s in searches.items()},
         "additive": AdditiveQuantizer([_level(dim, size) for _ in range(levels)], search=Refined(Beam(beam), sweeps)),
     }
-    rows = [("encoding here", "vectors per second", "share of the machine's limit")]
+    rows: list[tuple[str, ...]] = [("encoding here", "vectors per second", "share of the machine's limit")]
     for name, cost in _costs(settings).items():
         seconds = _seconds(quantizers[name], x)
         share = share_of_limit(cost * len(x), seconds, limit)

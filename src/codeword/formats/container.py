@@ -13,7 +13,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from codeword.formats.errors import FormatError
 
@@ -54,12 +54,23 @@ _FOREIGN = {
 }
 
 
+@runtime_checkable
 class BinaryReader(Protocol):
     """Anything with ``read``: a file, a pipe, a socket file."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
+@runtime_checkable
+class SeekableReader(BinaryReader, Protocol):
+    """A file that may be read in any order, if its ``seekable()`` says so."""
+
+    def seekable(self) -> bool: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
+
+
+@runtime_checkable
 class BinaryWriter(Protocol):
     """Anything with ``write``."""
 
@@ -161,7 +172,7 @@ class ContainerWriter:
         """Write the footer; the file is complete then."""
         self._put(self._table.footer())
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ContainerWriter":
         return self
 
     def __exit__(

@@ -1,8 +1,9 @@
 """What a ``.cw`` file is and whether it is intact, without any knowledge of its kind."""
 
 import os
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from codeword.formats.container import ContainerHeader, read_chunks, read_header
 from codeword.formats.errors import FormatError
@@ -60,7 +61,7 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
         return _account(file, header, (num_chunks, items, payload_bytes))
 
 
-def _inspect_damaged(file: BinaryIO, header: ContainerHeader, first_problem: str) -> Inspection:
+def _inspect_damaged(file: BufferedReader, header: ContainerHeader, first_problem: str) -> Inspection:
     file.seek(header.num_bytes)
     payload_bytes = 0
     salvage = Salvage(file, header.num_bytes, decode=lambda chunk: len(chunk.payload))
@@ -72,7 +73,7 @@ def _inspect_damaged(file: BinaryIO, header: ContainerHeader, first_problem: str
     )
 
 
-def _account(file: BinaryIO, header: ContainerHeader, counts: tuple[int, int, int]) -> Inspection:
+def _account(file: BufferedReader, header: ContainerHeader, counts: tuple[int, int, int]) -> Inspection:
     num_chunks, items, payload_bytes = counts
     return Inspection(
         kind=header.kind,

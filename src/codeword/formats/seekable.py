@@ -3,7 +3,6 @@
 import io
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from codeword.formats.container import (
     TOTALS,
     Chunk,
     ContainerHeader,
+    SeekableReader,
     read_chunk,
     read_exactly,
 )
@@ -30,7 +30,7 @@ _ENTRIES = np.dtype([("offset", "<u8"), ("payload_bytes", "<u4"), ("count", "<u4
 class Cursor:
     """A reading position of its own in a seekable file, so that several readers of it do not disturb one another."""
 
-    def __init__(self, file: BinaryIO, position: int) -> None:
+    def __init__(self, file: SeekableReader, position: int) -> None:
         self._file = file
         self._position = position
 
@@ -54,13 +54,14 @@ class ChunkIndex:
         FormatError: If the footer is missing, damaged or contradicts the size of the file.
     """
 
-    def __init__(self, file: BinaryIO, start: int, header: ContainerHeader) -> None:
+    def __init__(self, file: SeekableReader, start: int, header: ContainerHeader) -> None:
         self._file = file
         self._start = start
         table, items, payload_bytes = _read_footer(file, start, header)
         lengths = table["payload_bytes"].astype(np.int64) + CHUNK_OVERHEAD
         ends = header.num_bytes + np.cumsum(lengths)
         self._offsets = ends - lengths
+        self._payload_bytes, self._counts = table["payload_bytes"], table["count"]
         last = np.cumsum(table["count"].astype(np.int64))
         self._firsts = last - table["count"]
         self.num_chunks = len(table)
@@ -79,11 +80,14 @@ class ChunkIndex:
         index = max(int(np.searchsorted(self._firsts, start, side="right")) - 1, 0)
         while start < stop and index < self.num_chunks and self._firsts[index] < stop:
             cursor = Cursor(self._file, self._start + int(self._offsets[index]))
-            yield read_chunk(cursor, int(self._firsts[index]), f"chunk {index}")
+            chunk = read_chunk(cursor, int(self._firsts[index]), f"chunk {index}")
+            if (len(chunk.payload), chunk.count) != (self._payload_bytes[index], self._counts[index]):
+                raise FormatError(f"chunk {index}", "disagrees with the chunk table in the footer")
+            yield chunk
             index += 1
 
 
-def _read_footer(file: BinaryIO, start: int, header: ContainerHeader) -> tuple[np.ndarray, int, int]:
+def _read_footer(file: SeekableReader, start: int, header: ContainerHeader) -> tuple[np.ndarray, int, int]:
     """The chunk table, the number of items and of payload bytes."""
     end = file.seek(0, io.SEEK_END)
     room = end - start - header.num_bytes

@@ -8,7 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Int64, Integer
@@ -65,7 +65,7 @@ class VectorHeader:
         return asdict(self) | {"sizes": list(self.sizes)}
 
     @classmethod
-    def from_fields(cls, found: Mapping[str, object]) -> Self:
+    def from_fields(cls, found: Mapping[str, object]) -> "VectorHeader":
         """Undo :meth:`to_fields`.
 
         Raises:
@@ -170,8 +170,11 @@ class RangedPayload(Payload):
         codes = np.full((count, self.levels), -1, dtype=np.int64)
         depths = None if self.depth is None else reader.read(count)
         for level in range(self.levels):
-            present = slice(None) if depths is None else np.flatnonzero(depths > level)
-            codes[present, level] = reader.read(count if depths is None else len(present))
+            if depths is None:
+                codes[:, level] = reader.read(count)
+            else:
+                present = np.flatnonzero(depths > level)
+                codes[present, level] = reader.read(len(present))
         reader.finish()
         return codes
 

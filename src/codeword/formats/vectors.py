@@ -8,13 +8,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int64, Integer
 
 from codeword.entropy.tables import CodeTables
-from codeword.formats.container import BinaryReader, BinaryWriter, Chunk, ContainerWriter, read_chunks, read_header
+from codeword.formats.container import (
+    BinaryReader,
+    BinaryWriter,
+    Chunk,
+    ContainerWriter,
+    SeekableReader,
+    read_chunks,
+    read_header,
+)
 from codeword.formats.errors import FormatError
 from codeword.formats.salvage import Salvage, SalvageReport
 from codeword.formats.seekable import ChunkIndex, Cursor
@@ -102,7 +110,7 @@ class VectorCodesWriter:
             )
         self._container.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "VectorCodesWriter":
         return self
 
     def __exit__(
@@ -130,16 +138,15 @@ class VectorCodesReader:
         FormatError: If the header is damaged, or this is another kind of file.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | BinaryIO, *, tables: CodeTables | None = None) -> None:
-        self._file: BinaryIO
-        self._owned = isinstance(source, (str, os.PathLike))
-        if isinstance(source, (str, os.PathLike)):
-            self._file = Path(source).open("rb")  # noqa: SIM115  # close() closes it
-        else:
-            self._file = source
+    def __init__(self, source: str | os.PathLike[str] | BinaryReader, *, tables: CodeTables | None = None) -> None:
+        self._opened = Path(source).open("rb") if isinstance(source, (str, os.PathLike)) else None  # noqa: SIM115
+        file = source if isinstance(source, BinaryReader) else self._opened
+        if file is None:
+            raise ValueError(f"a path or a binary file is needed, got {source!r}")
+        self._file = file
+        self._disk = file if isinstance(file, SeekableReader) and file.seekable() else None
+        self._start = 0 if self._disk is None else self._disk.tell()
         try:
-            self._seekable = self._file.seekable()
-            self._start = self._file.tell() if self._seekable else 0
             self._container = read_header(self._file)
             if self._container.kind != KIND:
                 raise FormatError("header", f"the file holds {self._container.kind!r}, expected {KIND!r}")
@@ -165,9 +172,9 @@ class VectorCodesReader:
 
     def read(self, start: int, stop: int) -> Int64[np.ndarray, "count levels"]:
         """Rows ``start`` to ``stop - 1``; touches only the footer and the chunks that hold them."""
-        if not self._seekable:
+        if self._disk is None:
             raise ValueError("a pipe can only be read in order: iterate, or read_all()")
-        index = ChunkIndex(self._file, self._start, self._container)
+        index = ChunkIndex(self._disk, self._start, self._container)
         self._check_total(index.num_items)
         if not 0 <= start <= stop <= index.num_items:
             raise ValueError(f"the file has rows 0 to {index.num_items - 1}, asked for {start} to {stop - 1}")
@@ -217,10 +224,10 @@ class VectorCodesReader:
 
     def close(self) -> None:
         """Close the file if this reader opened it."""
-        if self._owned:
-            self._file.close()
+        if self._opened is not None:
+            self._opened.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "VectorCodesReader":
         return self
 
     def __exit__(
@@ -229,8 +236,8 @@ class VectorCodesReader:
         self.close()
 
     def _after_header(self) -> BinaryReader:
-        if self._seekable:
-            return Cursor(self._file, self._start + self._container.num_bytes)
+        if self._disk is not None:
+            return Cursor(self._disk, self._start + self._container.num_bytes)
         if self._consumed:
             raise ValueError("a pipe can be read only once")
         self._consumed = True

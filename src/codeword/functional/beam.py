@@ -7,7 +7,7 @@ from torch import Tensor
 from codeword.functional.cross_tables import CrossTables
 from codeword.functional.smallest import smallest
 
-_CANDIDATES = 1 << 19  # scores of candidates held at once: 2 MB in float32
+_CANDIDATES = 1 << 20  # scores of candidates held at once: 4 MB in float32
 
 
 def beam_search(
@@ -17,7 +17,7 @@ def beam_search(
 
     Level m keeps the ``width`` best of all sums :math:`c_1 + \dots + c_m` that extend a kept sum of level m - 1:
 
-    .. math:: E_m(b, k) = E_{m-1}(b) + \tfrac12 |c_k|^2 - \langle x, c_k \rangle + \sum_{i \in b} \langle c_i, c_k \rangle
+    .. math:: E_m(b, k) = E_{m-1}(b) + \tfrac12 |c_k|^2 + \sum_{i \in b} \langle c_i, c_k \rangle - \langle x, c_k \rangle
 
     ::
 
@@ -37,43 +37,119 @@ def beam_search(
     """
     _check(x, tables, width)
     flat = x.detach().reshape(-1, x.shape[-1])
-    depths = None if depth is None else depth.reshape(-1)
     codes = torch.full((len(flat), tables.levels), -1, dtype=torch.int64, device=x.device)
-    starts = torch.tensor(tables.row_starts, device=x.device)
-    widest = max(tables.column_starts[m + 1] - tables.column_starts[m] for m in range(tables.levels))
-    for part, block in tables.centred(flat, _rows(width * widest)):
-        attraction = tables.attraction(block)
-        where = torch.arange(part.start, part.stop, device=x.device)  # the vectors whose beam has not ended
-        rows = torch.empty(len(block), 1, 0, dtype=torch.int64, device=x.device)
-        scores = block.square().sum(1, keepdim=True) / 2
-        for level in range(tables.levels):
-            if depths is not None:
-                going = depths[where] > level
-                where, rows, scores, attraction = where[going], rows[going], scores[going], attraction[going]
-            if not len(where):
+    widest = max(tables.span(level).stop - tables.span(level).start for level in range(tables.levels))
+    with torch.inference_mode():
+        for part, block in tables.centred(flat, _rows(width * widest)):
+            levels = None if depth is None else depth.reshape(-1)[part]
+            _search_levels(block, tables, width, levels, codes[part])
+    return codes.reshape(*x.shape[:-1], tables.levels)
+
+
+def _search_levels(block: Tensor, tables: CrossTables, width: int, depth: Tensor | None, codes: Tensor) -> None:
+    """Write the codes of a block of centred vectors."""
+    attraction = tables.attraction(block)
+    scores = block.square().sum(1, keepdim=True) / 2
+    rows = torch.empty(len(block), 1, 0, dtype=torch.int64, device=block.device)
+    going = torch.arange(len(block), device=block.device)  # vectors whose beam has not ended
+    for level in range(tables.levels):
+        if depth is not None:
+            more = depth[going] > level
+            going, rows, scores, attraction = going[more], rows[more], scores[more], attraction[more]
+            if not len(going):
                 break
-            keep = 1 if level == tables.levels - 1 else width
-            scores, rows = _extend(tables, attraction, scores, rows, level, keep)
-            codes[where, : level + 1] = rows[:, 0] - starts[: level + 1]
-    return codes.clamp_(max=torch.tensor(tables.sizes, device=x.device) - 1).reshape(*x.shape[:-1], tables.levels)
+        pull = attraction[:, None, tables.span(level)]
+        candidates = tables.repulsion(rows.flatten(0, 1), level).unflatten(0, scores.shape).add_(pull)
+        candidates.add_(scores.unsqueeze(2))
+        keep = 1 if level == tables.levels - 1 else min(width, scores.shape[1] * tables.sizes[level])
+        scores, parent, column = _best(candidates, keep)
+        # A vector that is not finite may choose from the padding: it gets the last codeword.
+        row = column.clamp_(max=tables.sizes[level] - 1).add_(tables.row_starts[level])
+        rows = torch.cat([rows.gather(1, _repeat(parent, level)), row.unsqueeze(2)], dim=2)
+        codes[going, : level + 1] = rows[:, 0] - torch.tensor(tables.row_starts[: level + 1], device=block.device)
 
 
-def _extend(tables, attraction, scores, rows, level, width):
-    """The best ``width`` sums that add a codeword of ``level`` to the kept ones; their scores and rows."""
-    vectors, kept, chosen = rows.shape
-    pull = attraction[:, None, tables.span(level)]
-    candidates = tables.repulsion(rows.flatten(0, 1), level).unflatten(0, (vectors, kept)).add_(pull).add_(scores[..., None])
+def set_beam(x: Float[Tensor, "*batch dim"], tables: CrossTables, width: int) -> Int[Tensor, "*batch levels"]:
+    r"""Codes of additive quantization by a beam of sets of codewords, levels taken in any order.
+
+    Step t keeps the ``width`` best of all sets of t codewords from different levels that extend a kept set by a
+    codeword of any level it does not use yet (Babenko and Lempitsky 2014, section 3). Several kept sets may lead to the
+    same larger set: it is a candidate of the best of them alone, so that no two kept sets are alike.
+
+    A width of 1 takes the best single codeword, then the best addition, and so on. Results do not depend on how
+    vectors are batched, and equal float64 arithmetic up to ties closer than 1e-6 of the squared norms. The cost is
+    about that of :func:`beam_search` times the number of levels.
+
+    Args:
+        x: Vectors.
+        tables: From :func:`cross_tables`, best of the codebooks from :func:`means_to_first`.
+        width: Sets kept at every step.
+    """
+    _check(x, tables, width)
+    flat = x.detach().reshape(-1, x.shape[-1])
+    codes = torch.empty(len(flat), tables.levels, dtype=torch.int64, device=x.device)
+    with torch.inference_mode():
+        for part, block in tables.centred(flat, _rows(width * tables.column_starts[-1])):
+            codes[part] = _search_sets(block, tables, width)
+    return codes.reshape(*x.shape[:-1], tables.levels)
+
+
+def _search_sets(block: Tensor, tables: CrossTables, width: int) -> Tensor:
+    """The codes of a block of centred vectors."""
+    attraction = tables.attraction(block).unsqueeze(1)
+    scores = block.square().sum(1, keepdim=True) / 2
+    taken = torch.full((len(block), 1, tables.levels), -1, device=block.device)  # the row of every level, or -1
+    row_starts = torch.tensor(tables.row_starts, device=block.device)
+    column_starts = torch.tensor(tables.column_starts, device=block.device)
+    for step in range(tables.levels):
+        # Sets that never were any good may lack a codeword; their scores are infinite.
+        rows = taken.sort(dim=2).values[..., tables.levels - step :].clamp_(min=0).flatten(0, 1)
+        repulsion = torch.cat([tables.repulsion(rows, level) for level in range(tables.levels)], dim=1)
+        candidates = repulsion.unflatten(0, scores.shape).add_(attraction).add_(scores.unsqueeze(2))
+        for level in range(tables.levels):
+            candidates[..., tables.span(level)].masked_fill_(taken[..., level : level + 1] >= 0, torch.inf)
+        if step:
+            row, level = _twins(taken)
+            candidates.scatter_(2, row - row_starts[level] + column_starts[level], torch.inf)
+        keep = 1 if step == tables.levels - 1 else min(width, scores.shape[1] * sum(tables.sizes))
+        scores, parent, column = _best(candidates, keep)
+        level = torch.searchsorted(column_starts, column, right=True) - 1
+        row = torch.minimum(column - column_starts[level] + row_starts[level], row_starts[level + 1] - 1)
+        taken = taken.gather(1, _repeat(parent, tables.levels)).scatter(2, level.unsqueeze(2), row.unsqueeze(2))
+    return torch.maximum(taken[:, 0] - row_starts[:-1], row_starts.new_zeros(()))
+
+
+def _twins(taken: Tensor) -> tuple[Tensor, Tensor]:
+    """Codewords that would turn a kept set into an extension of a better kept set, as rows and levels.
+
+    Sets p and q of equal size have a common extension by one codeword if each has one that the other lacks, of
+    different levels. The later set of the beam must not take the one it lacks. Where there is no such pair, a codeword
+    that p holds already stands in: its level is closed anyway. Shapes (vectors, kept, kept).
+    """
+    here, there = taken.unsqueeze(2), taken.unsqueeze(1)
+    lacking = torch.where((here < 0) & (there >= 0), there, -1)
+    kept = taken.shape[1]
+    earlier = torch.ones(kept, kept, dtype=torch.bool, device=taken.device).tril(-1)
+    alike = ((here != there).sum(3) == 2) & ((lacking >= 0).sum(3) == 1) & earlier
+    row, level = torch.where(alike.unsqueeze(3), lacking, here).max(3)
+    return row, level
+
+
+def _best(candidates: Tensor, keep: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores of the best candidates, ascending; the kept sum each extends; the column it takes."""
     columns = candidates.shape[2]
-    scores, place = smallest(candidates.view(vectors, -1), min(width, kept * tables.sizes[level]))
+    scores, place = smallest(candidates.flatten(1), keep)
     parent = place // columns
-    row = place - parent * columns + tables.row_starts[level]
-    parents = rows.gather(1, parent.unsqueeze(2).expand(*parent.shape, chosen))
-    return scores, torch.cat([parents, row.unsqueeze(2)], dim=2)
+    return scores, parent, place.sub_(parent, alpha=columns)
+
+
+def _repeat(index: Tensor, times: int) -> Tensor:
+    return index.unsqueeze(2).expand(*index.shape, times)
 
 
 def _rows(candidates_per_vector: int) -> int:
     """Vectors per block: enough to hide the cost of a call, few enough for the candidates to stay in the cache."""
-    return min(512, max(16, _CANDIDATES // candidates_per_vector))
+    return min(1024, max(16, _CANDIDATES // candidates_per_vector))
 
 
 def _check(x: Tensor, tables: CrossTables, width: int) -> None:

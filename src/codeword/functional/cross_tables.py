@@ -81,11 +81,6 @@ class CrossTables:
         sums = embedding_bag(rows, self.stacked, mode="sum")
         return self.bias[self.span(level)] - _product(sums, self.negated[:, self.span(level)])
 
-    def codes(self, rows: Tensor) -> Tensor:
-        """Codes of full sets of rows in the order of levels; a row that is not finite may have won in the padding."""
-        sizes = torch.tensor(self.sizes, device=rows.device)
-        return torch.minimum(rows - torch.tensor(self.row_starts[:-1], device=rows.device), sizes - 1)
-
 
 def cross_tables(codebooks: Sequence[Tensor], *, limit: int = _LARGEST_CROSS) -> CrossTables:
     """Tables for beam search and iterated conditional modes, computed in float64.

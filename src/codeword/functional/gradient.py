@@ -21,7 +21,8 @@ def straight_through(
 ) -> Float[Tensor, "*batch dim"]:
     r"""The codeword in value, the identity in derivative (Bengio et al. 2013; van den Oord et al. 2017, section 3.2).
 
-    .. math:: \hat x = x + \mathrm{sg}[c - x], \quad \partial \hat x / \partial x = I, \quad \partial \hat x / \partial c = 0
+    .. math:: \hat x = x + \mathrm{sg}[c - x], \quad \partial \hat x / \partial x = I, \quad
+        \partial \hat x / \partial c = 0
 
     Note:
         The value is the codeword to the last bit, which ``x + (c - x)`` is not.
@@ -109,7 +110,8 @@ def noise_substitution(
     .. math:: \hat x = x + \frac{|w \circ (x - c)|}{|v|} \, v \circ w^{-1}, \qquad v \sim N(0, I)
 
     Nothing is detached: with u = v / |v| and g the derivative of the loss by the output (w = 1),
-    :math:`\partial L / \partial c = e \langle u, g \rangle` and :math:`\partial L / \partial x = g - e \langle u, g \rangle`.
+    :math:`\partial L / \partial c = e \langle u, g \rangle` and
+    :math:`\partial L / \partial x = g - e \langle u, g \rangle`.
 
     Args:
         x: Vectors.
@@ -137,7 +139,8 @@ def directional(
 ) -> Float[Tensor, "*batch dim"]:
     r"""A step of the error's length in a detached, slightly noisy direction to the codeword (DiVeQ, Vali et al. 2025).
 
-    .. math:: \hat x = x + |c - x| \; \mathrm{sg}\!\left[\frac{c - x + n}{|c - x + n|}\right], \qquad n \sim N(0, \sigma^2 I)
+    .. math:: \hat x = x + |c - x| \; \mathrm{sg}\!\left[\frac{c - x + n}{|c - x + n|}\right], \qquad
+        n \sim N(0, \sigma^2 I)
 
     Args:
         x: Vectors.
@@ -157,7 +160,7 @@ def directional(
 def rotation(
     x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"], largest_scale: float
 ) -> Float[Tensor, "*batch dim"]:
-    r"""The codeword in value; in derivative the rotation that takes x to it, with scale (Fifty et al. 2025, equation 4).
+    r"""The codeword in value; in derivative the rotation from x to it (Fifty et al. 2025, equation 4).
 
     .. math:: \partial \hat x / \partial x = \min\!\left(\tfrac{|c|}{|x|}, s\right) R, \quad
         R = I - 2 r r^\top + 2 \hat c \hat x^\top, \quad r = \frac{\hat x + \hat c}{|\hat x + \hat c|}

@@ -5,7 +5,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from codeword.functional.cross_tables import CrossTables
-from codeword.functional.smallest import smallest
 
 _MARGIN = 1e-6  # of the squared norm of a vector: what float32 scores may be wrong by
 _BLOCK = 512
@@ -16,7 +15,7 @@ def icm(
 ) -> Int[Tensor, "*batch levels"]:
     r"""Codes after ``sweeps`` rounds in which every level in turn takes its best codeword given all others.
 
-    .. math:: i_m \leftarrow \arg\min_k \tfrac12 |c_k|^2 - \langle x, c_k \rangle + \sum_{j \ne m} \langle c_{i_j}, c_k \rangle
+    .. math:: i_m \leftarrow \arg\min_k \tfrac12 |c_k|^2 + \sum_{j \ne m} \langle c_{i_j}, c_k \rangle - \langle x, c_k \rangle
 
     (Besag 1986; for additive codes Martinez et al. 2016, section 3.) A codeword is changed only if the squared error
     falls by more than 1e-6 of the squared norm of the centred vector, beyond what rounding can feign: the error of no
@@ -34,12 +33,13 @@ def icm(
     with torch.inference_mode():
         for part, block in tables.centred(flat, _BLOCK):
             rows = result[part] + starts
-            _sweep(tables, block, rows, sweeps)
+            _sweep(block, tables, rows, sweeps)
             result[part] = rows - starts
     return result.reshape(codes.shape)
 
 
-def _sweep(tables, block, rows, sweeps):
+def _sweep(block: Tensor, tables: CrossTables, rows: Tensor, sweeps: int) -> None:
+    """Improve the codes of a block of centred vectors, given as rows, in place."""
     attraction = tables.attraction(block)
     margin = block.square().sum(1, keepdim=True) * (_MARGIN / 2)
     going = torch.arange(len(block), device=block.device)
@@ -52,7 +52,9 @@ def _sweep(tables, block, rows, sweeps):
             start = tables.row_starts[level]
             old = scores.gather(1, current[:, level : level + 1] - start)
             new, place = scores.min(1, keepdim=True)
-            current[:, level : level + 1] = torch.where(new < old - margin, place + start, current[:, level : level + 1])
+            current[:, level : level + 1] = torch.where(
+                new < old - margin, place + start, current[:, level : level + 1]
+            )
         rows[going] = current
         moved = (current != before).any(1)
         if not moved.any():

@@ -10,6 +10,7 @@ from torch import Tensor
 from codeword.functional.matmul import fast_matmul
 
 _SCORES_IN_CACHE = 1 << 19  # float32 scores held at once: 2 MB, what stays in a second-level cache
+_FEW = 64  # up to so many codewords one arg-min is as fast as two stages
 _LARGEST_TILE = 1 << 13  # codewords scored at once, so that scratch stays bounded for any codebook
 
 
@@ -65,12 +66,16 @@ def _nearest_chunked(x: Tensor, codebook: Tensor) -> Tensor:
         for start in range(0, x.shape[0], rows):
             part = x[start : start + rows]
             torch.sub(part, mean, out=block[: len(part)])
-            best, score = tiles[0].search(block, scratch[0])
+            best = tiles[0].search(block, scratch[0])
+            score = None
             for number, tile in enumerate(tiles[1:], 1):
-                index, lower = tile.search(block, scratch[number])
-                better = lower < score  # strict: the earlier tile keeps a tie
-                best = torch.where(better, index + number * _LARGEST_TILE, best)
-                score = torch.where(better, lower, score)
+                index = tile.search(block, scratch[number])
+                lower = scratch[number].gather(1, index.unsqueeze(1)).squeeze(1)
+                score = scratch[0].gather(1, best.unsqueeze(1)).squeeze(1) if score is None else score
+                best = torch.where(
+                    lower < score, index + number * _LARGEST_TILE, best
+                )  # strict: the earlier keeps a tie
+                score = torch.minimum(lower, score)
             codes[start : start + rows] = best[: len(part)]
     return codes
 
@@ -99,7 +104,7 @@ class _Tile:
 
     def __init__(self, centred: Tensor):
         self.size = len(centred)
-        self.group = 1 << max(4, math.ceil(math.log2(self.size) / 2)) if self.size > 32 else self.size
+        self.group = 1 << max(5, math.ceil(math.log2(self.size) / 2)) if self.size > _FEW else self.size
         self.groups = -(-self.size // self.group)
         self.scored = self.groups * self.group
         padded = centred.new_zeros(self.scored, centred.shape[1])
@@ -108,14 +113,12 @@ class _Tile:
         self.bias[: self.size] = centred.square().sum(1) / 2
         self.columns = padded.t().contiguous()
 
-    def search(self, block: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    def search(self, block: Tensor, scores: Tensor) -> Tensor:
         torch.addmm(self.bias, block, self.columns, alpha=-1, out=scores)
         if self.groups == 1:
-            score, index = scores.min(1)
-            return index, score
-        grouped = scores.view(-1, self.groups, self.group)
-        group = grouped.amin(2).argmin(1)
-        first = torch.arange(len(block), device=block.device) * self.groups
-        score, inside = scores.view(-1, self.group).index_select(0, first + group).min(1)
+            return scores.argmin(1)
+        group = scores.view(-1, self.groups, self.group).amin(2).argmin(1)
+        first = torch.arange(0, len(block) * self.groups, self.groups, device=block.device)
+        inside = scores.view(-1, self.group).index_select(0, first + group).argmin(1)
         # A row that is not finite may have won in the padding; whatever it gets must be a codeword.
-        return torch.add(inside, group, alpha=self.group).clamp_(max=self.size - 1), score
+        return torch.add(inside, group, alpha=self.group).clamp_(max=self.size - 1)

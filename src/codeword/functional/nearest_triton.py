@@ -14,7 +14,7 @@ _ROWS, _CODEWORDS, _FEATURES = 64, 64, 32
 
 
 @triton.jit
-def _nearest_kernel(
+def _nearest_kernel(  # noqa: PLR0913, PLR0917  # pointers and shapes, as the language wants them
     x_ptr, mean_ptr, codebook_ptr, bias_ptr, codes_ptr, num_rows, size, dim,
     ROWS: tl.constexpr, CODEWORDS: tl.constexpr, FEATURES: tl.constexpr,
 ):  # fmt: skip
@@ -34,7 +34,7 @@ def _nearest_kernel(
             product = tl.dot(x.to(tl.float32) - mean[None, :], words, product, input_precision="ieee")
         bias = tl.load(bias_ptr + column, mask=column < size, other=float("inf"))
         score = bias[None, :] - product
-        score = tl.where(score == score, score, float("inf"))  # a row that is not finite keeps codeword 0
+        score = tl.where(score == score, score, float("inf"))  # noqa: PLR0124 # a row that is not finite keeps codeword 0
         lowest, place = tl.min(score, axis=1, return_indices=True, return_indices_tie_break_left=True)
         better = lowest < best  # strict: the earlier tile keeps a tie
         code = tl.where(better, first + place, code)

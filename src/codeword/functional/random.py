@@ -21,7 +21,7 @@ def fresh_key(like: Tensor) -> Int[Tensor, ""]:
 def row_uniform(
     key: Int[Tensor, ""], rows: int, columns: int, *, first_row: int | Tensor = 0
 ) -> Float[Tensor, "rows columns"]:
-    """Uniform numbers in (0, 1) for rows ``first_row`` to ``first_row + rows``, each a function of (key, row, column)."""
+    """Uniform numbers in (0, 1) for rows from ``first_row`` on, each a function of (key, row, column)."""
     row = torch.arange(rows, device=key.device).unsqueeze(1) + first_row
     column = torch.arange(columns, device=key.device).unsqueeze(0)
     mixed = _mix(_mix(_mix(key & _LOW) ^ (key >> 32)) + row) + column * 0x9E3779B1

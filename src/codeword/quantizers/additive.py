@@ -13,7 +13,7 @@ from codeword.quantizers.base import Quantizer
 from codeword.quantizers.config import register
 from codeword.quantizers.estimator import Estimator, StraightThrough
 from codeword.quantizers.search import Beam, Refined, Search
-from codeword.quantizers.vector import VectorQuantizer, plain_levels, ready_tables
+from codeword.quantizers.vector import VectorQuantizer, plain_levels, sum_of_rows, ready_tables
 from codeword.types import Selected
 
 
@@ -102,13 +102,3 @@ class AdditiveQuantizer(Quantizer):
             share = target.detach() - (total - words[m]).detach()
             level.codebook.count(share.reshape(-1, self.dim), index[..., m].reshape(-1), errors.reshape(-1), keep)
         return losses
-
-
-def sum_of_rows(codes: Tensor, tables: Sequence[Tensor]) -> Tensor:
-    """The sum of one row from each table; a code of -1 takes none."""
-    starts = torch.tensor([0, *[len(table) for table in tables]], device=codes.device).cumsum(0)[:-1]
-    nothing = torch.zeros(1, tables[0].shape[1], dtype=tables[0].dtype, device=tables[0].device)
-    stacked = torch.cat([*tables, nothing])
-    rows = torch.where(codes >= 0, codes + starts, len(stacked) - 1)
-    flat = F.embedding_bag(rows.reshape(-1, codes.shape[-1]), stacked, mode="sum")
-    return flat.reshape(*codes.shape[:-1], stacked.shape[1])

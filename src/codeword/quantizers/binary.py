@@ -10,6 +10,7 @@ from torch import Tensor
 
 from codeword.functional.digits import code_sizes, digit_scores, digit_strides, join_digits, split_digits
 from codeword.functional.gradient import straight_through
+from codeword.functional.matmul import wide
 from codeword.functional.ranks import mean_count
 from codeword.quantizers.base import Quantizer
 from codeword.quantizers.config import register
@@ -178,10 +179,9 @@ class BinaryQuantizer(Quantizer):
     ) -> Selected:
         digits = (x > 0).long()
         corner = self._corner(digits)
-        vectors = straight_through(self.corners.place(x), corner) if straight else corner.to(x.dtype)
+        vectors = straight_through(self.corners.place(x), corner) if straight else corner
         if self.training:
-            target = x if target is None else target
-            placed = self.corners.place(target.to(torch.promote_types(x.dtype, torch.float32)))
+            placed = self.corners.place(x if target is None else target)
             losses = self.commitment * (placed - corner).square().mean(-1)
             if self.entropy.weight:
                 losses = losses + self.entropy.losses(placed, self.side, mask)
@@ -208,7 +208,7 @@ class BinaryQuantizer(Quantizer):
         """Minus the squared distances of a code's corners to its features; at most 65536 of them."""
         if not 0 <= level < self.levels:
             raise ValueError(f"this quantizer has levels 0..{self.levels - 1}, got level {level}")
-        part = self.corners.place(x.float()).split(self.bits_per_code, -1)[level]
+        part = self.corners.place(wide(x)).split(self.bits_per_code, -1)[level]
         pair = torch.tensor([-self.side, self.side], device=x.device)
         return digit_scores(part, [pair] * part.shape[-1])
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
-Plain: TypeAlias = "None | bool | int | float | str | list[Plain] | dict[str, Plain]"
+Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 _Class = TypeVar("_Class", bound=type)
 
 _CLASSES: dict[str, type] = {}

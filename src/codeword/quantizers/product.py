@@ -1,5 +1,6 @@
 """Blocks of features, each quantized by itself."""
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from codeword.quantizers.base import Quantizer
 from codeword.quantizers.config import register
 from codeword.quantizers.estimator import Estimator, StraightThrough
+from codeword.quantizers.vector import VectorQuantizer, rows_of
 from codeword.types import Selected
 
 
@@ -38,6 +40,7 @@ class ProductQuantizer(Quantizer):
         self.sizes = tuple(size for part in parts for size in part.sizes)
         self.gates = parts[0].gates if len({part.gates for part in parts}) == 1 else 0
         self.estimator = estimator or StraightThrough()
+        self._even = len(set(self.widths)) == 1 and all(isinstance(part, VectorQuantizer) for part in parts)
 
     def select(
         self,
@@ -69,6 +72,11 @@ class ProductQuantizer(Quantizer):
 
     def decode(self, codes: Int[Tensor, "*batch levels"]) -> Float[Tensor, "*batch dim"]:
         self.check_levels(codes)
+        if self._even:
+            # Blocks of one width: all of them are rows of one table, gathered straight into place.
+            tables = torch.cat([part.codebooks()[0] for part in self.parts])
+            starts = torch.tensor([0, *itertools.accumulate(self.sizes)][:-1], device=codes.device)
+            return rows_of(torch.where(codes >= 0, codes + starts, -1), tables).flatten(-2)
         blocks = codes.split([part.levels for part in self.parts], -1)
         return torch.cat([part.decode(block) for part, block in zip(self.parts, blocks, strict=True)], -1)
 

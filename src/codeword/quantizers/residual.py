@@ -138,6 +138,8 @@ class ResidualQuantizer(Quantizer):
         """Vectors of codes; also of a prefix, given as fewer levels or as -1."""
         codes = F.pad(codes, (0, max(self.levels - codes.shape[-1], 0)), value=-1)
         self.check_levels(codes)
+        if all(isinstance(stage, VectorQuantizer) for stage in self.stages):
+            return sum_of_rows(codes, self.codebooks())  # one pass over the output instead of one per level
         parts = codes.split([stage.levels for stage in self.stages], dim=-1)
         vectors = self.stages[0].decode(parts[0])
         for stage, part in zip(list(self.stages)[1:], parts[1:], strict=True):

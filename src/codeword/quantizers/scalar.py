@@ -11,6 +11,7 @@ from torch import Tensor
 
 from codeword.functional.digits import code_sizes, digit_scores, digit_strides, join_digits, split_digits
 from codeword.functional.gradient import straight_through
+from codeword.functional.matmul import wide
 from codeword.quantizers.base import Quantizer
 from codeword.quantizers.config import register
 from codeword.quantizers.estimator import Estimator, StraightThrough
@@ -160,7 +161,7 @@ class ScalarQuantizer(Quantizer):
         if straight:
             vectors = straight_through((grid.position - grid.centre) / grid.scale, vectors)
         codes = join_digits(digits, self.strides, self.features_per_code)
-        return Selected(vectors.to(x.dtype), codes, torch.zeros(x.shape[:-1], device=x.device))
+        return Selected(vectors, codes, torch.zeros(x.shape[:-1], device=x.device))
 
     def search_codes(
         self, x: Float[Tensor, "*batch dim"], depth: Int[Tensor, "*batch"] | None
@@ -207,9 +208,8 @@ class ScalarQuantizer(Quantizer):
         }
 
     def _grid(self, x: Tensor) -> Grid:
-        # bfloat16 has 8 bits of mantissa, too few for the border between two values.
-        wide = torch.promote_types(x.dtype, torch.float32)
-        return self.bounding(x.to(wide), self.values.to(wide))
+        x = wide(x)
+        return self.bounding(x, self.values.to(x.dtype))
 
     def _digits(self, grid: Grid) -> Tensor:
         # Half way rounds down, to the lower of two equally near values; what is not a number gets a valid digit.

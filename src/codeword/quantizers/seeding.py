@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codeword.functional.kmeans import kmeans
-
 from codeword.quantizers.config import register
 
 

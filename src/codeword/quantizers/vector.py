@@ -1,5 +1,6 @@
 """One codebook, one code per vector."""
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -101,9 +102,7 @@ class VectorQuantizer(Quantizer):
 
     def decode(self, codes: Int[Tensor, "*batch levels"]) -> Float[Tensor, "*batch dim"]:
         self.check_levels(codes)
-        index = codes.squeeze(-1)
-        vectors = F.embedding(index.clamp_min(0), self.codebook.stored())
-        return torch.where((index >= 0).unsqueeze(-1), vectors, 0.0)
+        return rows_of(codes.squeeze(-1), self.codebook.stored())
 
     def codebooks(self) -> list[Float[Tensor, "_ dim"]]:
         return [self.codebook.stored()]
@@ -166,3 +165,18 @@ def ready_tables(
         if fresh:
             x = x - F.embedding(level.codebook.geometry.search(x, table), table)
     return tables
+
+
+def rows_of(index: Int[Tensor, "*batch"], table: Float[Tensor, "size dim"]) -> Float[Tensor, "*batch dim"]:
+    """Rows of a table; zeros for an index of -1."""
+    # A row of zeros at the end costs a copy of the table, a mask afterwards one of the vectors.
+    return F.embedding(torch.where(index >= 0, index, len(table)), F.pad(table, (0, 0, 0, 1)))
+
+
+def sum_of_rows(codes: Int[Tensor, "*batch levels"], tables: Sequence[Float[Tensor, "_ dim"]]) -> Tensor:
+    """The sum of one row from each table; a code of -1 takes none."""
+    stacked = F.pad(torch.cat(list(tables)), (0, 0, 0, 1))
+    starts = torch.tensor([0, *itertools.accumulate(len(table) for table in tables)][:-1], device=codes.device)
+    rows = torch.where(codes >= 0, codes + starts, len(stacked) - 1)
+    flat = F.embedding_bag(rows.reshape(-1, codes.shape[-1]), stacked, mode="sum")
+    return flat.reshape(*codes.shape[:-1], stacked.shape[1])

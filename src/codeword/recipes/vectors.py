@@ -8,7 +8,7 @@ quantizer, a minute for a residual one, a few minutes for an additive one. The n
 """
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 from codeword.quantizers import (
     AdditiveQuantizer,
@@ -22,7 +22,7 @@ from codeword.quantizers import (
 )
 
 
-class Family(str, Enum):
+class Family(StrEnum):
     """The families of quantizers that are trained in closed form."""
 
     VECTOR = "vector"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import torch
@@ -57,12 +57,15 @@ class AdditiveTables:
         self.metric: Metric = metric
         self.sizes = tuple(len(table) for table in tables)
         self.rows, self.mean = torch.cat(centred), means.sum(0)
-        edges = torch.tensor([0, *(len(table) for table in centred)]).cumsum(0).tolist()
-        self.starts = torch.tensor([edge + 1 for edge in edges[:-1]], dtype=torch.int32, device=self.rows.device)
-        self._slices = list(zip(edges[:-1], edges[1:], (_span(table) for table in tables), strict=True))
-        self.disjoint = _disjoint([span for _, _, span in self._slices])
+        stops = list(accumulate(len(table) for table in centred))
+        self.starts = torch.tensor([1, *(stop + 1 for stop in stops[:-1])], dtype=torch.int32, device=self.rows.device)
+        self._bands = _bands(centred)
+        # A band of several levels, or two that overlap, means that norms are not sums over levels.
+        ordered = sorted((band.left, band.right) for band in self._bands)
+        self.disjoint = len(self._bands) == len(centred) and all(a[1] <= b[0] for a, b in pairwise(ordered))
         self._norms = self.rows.square().sum(1, keepdim=True)
-        self._radii = [float(table.norm(dim=1).max()) for table in centred]
+        # No centred reconstruction is longer.
+        self._radius = sum(float(table.norm(dim=1).max()) for table in centred)
 
     @property
     def dim(self) -> int:
@@ -92,20 +95,17 @@ class AdditiveTables:
         seen = (queries.double() - self.mean if self.metric == "l2" else queries).float()
         factor = 2.0 if self.metric == "l2" else 1.0
         block = F.pad(seen * -factor, (0, 0, 0, columns - len(seen)))
-        rows, largest = block.new_empty(len(self.rows), columns), block.new_zeros(columns)
+        rows = block.new_empty(len(self.rows), columns)
         with torch.autocast(block.device.type, enabled=False), fast_matmul():
-            for (start, stop, (left, right)), radius in zip(self._slices, self._radii, strict=True):
+            for start, stop, left, right in self._bands:
                 table, part = self.rows[start:stop, left:right], block[:, left:right]
                 if self.metric == "l2" and self.disjoint:
                     torch.addmm(self._norms[start:stop], table, part.t(), out=rows[start:stop])
-                    largest += radius**2
                 else:
                     torch.mm(table, part.t(), out=rows[start:stop])
-                largest += radius * part.norm(dim=1)
-        if self.needs_norms:
-            largest += sum(self._radii) ** 2
-        widest = max(right - left for _, _, (left, right) in self._slices)
-        return Prepared(seen, rows, largest * rounding(widest + len(self.sizes) + 4))
+        length = block.norm(dim=1) / factor
+        largest = (length + self._radius).square() if self.metric == "l2" else length * self._radius
+        return Prepared(seen, rows, largest * rounding(self.dim + len(self.sizes) + 4))
 
     def costs(
         self, queries: Float[Tensor, "queries dim"], query: Int[Tensor, " pairs"], codes: Int[Tensor, "pairs levels"]
@@ -125,8 +125,11 @@ class AdditiveTables:
                 vectors.sub_(wanted)
                 costs.append(torch.linalg.vecdot(vectors, vectors))
             else:
-                costs.append(-torch.linalg.vecdot(vectors.add_(self.mean), wanted))
-        return torch.cat(costs).double()
+                costs.append(torch.linalg.vecdot(vectors, wanted))
+        found = torch.cat(costs).double()
+        if self.metric == "l2":
+            return found
+        return -found - (queries * self.mean).sum(1).index_select(0, query)
 
 
 class Scan:
@@ -184,12 +187,25 @@ class Scan:
         return scores
 
 
-def _span(table: Tensor) -> tuple[int, int]:
-    """The features that a level can change, as a range."""
-    used = table.any(0).nonzero()
-    return (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
+class _Band(NamedTuple):
+    """Rows of neighbouring levels that can change the same features."""
+
+    start: int
+    stop: int
+    left: int
+    right: int
 
 
-def _disjoint(spans: list[tuple[int, int]]) -> bool:
-    ordered = sorted(spans)
-    return all(before[1] <= after[0] for before, after in pairwise(ordered))
+def _bands(tables: Sequence[Tensor]) -> list[_Band]:
+    bands: list[_Band] = []
+    start = 0
+    for table in tables:
+        used = table.any(0).nonzero()
+        left, right = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
+        stop = start + len(table)
+        if bands and (bands[-1].left, bands[-1].right) == (left, right):
+            bands[-1] = bands[-1]._replace(stop=stop)
+        else:
+            bands.append(_Band(start, stop, left, right))
+        start = stop
+    return bands

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -13,14 +14,25 @@ from torch import Tensor
 
 from codeword.data.vectors import VectorSource
 from codeword.entropy.tables import CodeTables
-from codeword.formats.vectors import VectorCodesReader, VectorCodesWriter, VectorHeader
+from codeword.formats.atomic import atomic_write
+from codeword.formats.salvage import SalvageReport
+from codeword.formats.vector_payload import VectorHeader
+from codeword.formats.vectors import VectorCodesReader, VectorCodesWriter
 from codeword.quantizers import Quantizer, load
 from codeword.quantizers.config import Plain, describe
 
 TABLES = "tables.safetensors"
 _CHUNK = 65536  # vectors encoded, and stored, at a time
 
-Progress = Callable[[int], object]
+Progress: TypeAlias = Callable[[int], object]
+Coding: TypeAlias = Literal["packed", "ranged"]
+
+
+class SalvagedVectors(NamedTuple):
+    """What is left of a damaged file: zeros where a vector was lost, and what was lost."""
+
+    vectors: Float[Tensor, "count dim"]
+    report: SalvageReport
 
 
 class VectorCodec:
@@ -49,7 +61,7 @@ class VectorCodec:
         return digest.hexdigest()
 
     @property
-    def coding(self) -> str:
+    def coding(self) -> Coding:
         """How codes are stored by default: range-coded where the model has tables."""
         return "packed" if self.tables is None else "ranged"
 
@@ -58,7 +70,12 @@ class VectorCodec:
         self.tables = CodeTables.from_codes(np.concatenate(list(self._codes(source))), self.quantizer.sizes)
 
     def encode(
-        self, source: VectorSource | Tensor, path: Path, *, coding: str | None = None, progress: Progress | None = None
+        self,
+        source: VectorSource | Tensor,
+        path: Path,
+        *,
+        coding: Coding | None = None,
+        progress: Progress | None = None,
     ) -> int:
         """Write the codes of all vectors to a file; the file appears when it is whole.
 
@@ -83,22 +100,24 @@ class VectorCodec:
             payload=coding,
             variable_depth=False,
         )
-        with VectorCodesWriter.create(path, header, self.tables if coding == "ranged" else None) as writer:
+        tables = self.tables if coding == "ranged" else None
+        with atomic_write(path) as file, VectorCodesWriter(file, header, tables=tables) as writer:
             for codes in self._codes(source):
                 writer.write(codes)
                 if progress is not None:
                     progress(len(codes))
         return path.stat().st_size
 
-    def open(self, path: Path, *, salvage: bool = False) -> VectorCodesReader:
+    def open(self, path: Path) -> VectorCodesReader:
         """Open a file of codes of this model.
 
         Raises:
-            FormatError: If the file is damaged, or no file of vector codes.
+            FormatError: If the header is damaged, or this is no file of vector codes.
             ValueError: If another model wrote it.
         """
-        reader = VectorCodesReader.open(path, self.tables, salvage=salvage)
+        reader = VectorCodesReader(path, tables=self.tables)
         if reader.header.model != self.fingerprint:
+            reader.close()
             raise ValueError(
                 f"{path} was written by model {reader.header.model[:12]}, this one is {self.fingerprint[:12]}: "
                 "decode it with the model that encoded it"
@@ -106,10 +125,18 @@ class VectorCodec:
         return reader
 
     def decode(self, reader: VectorCodesReader) -> Iterator[Float[Tensor, "_ dim"]]:
-        """Vectors of a file, chunk by chunk; where a chunk was lost, zeros."""
-        with torch.no_grad():
-            for codes in reader:
-                yield self.quantizer.decode(torch.from_numpy(codes))
+        """Vectors of a file, chunk by chunk.
+
+        Raises:
+            FormatError: At the first damaged chunk.
+        """
+        for codes in reader:
+            yield self._vectors(codes)
+
+    def salvage(self, reader: VectorCodesReader) -> SalvagedVectors:
+        """Vectors of a damaged file."""
+        codes, report = reader.salvage()
+        return SalvagedVectors(self._vectors(codes), report)
 
     def save_pretrained(self, folder: Path) -> None:
         """Write the quantizer and its tables to a folder."""
@@ -126,6 +153,10 @@ class VectorCodec:
         """
         path = Path(folder) / TABLES
         return cls(load(folder), CodeTables.from_arrays(load_file(path)) if path.is_file() else None)
+
+    def _vectors(self, codes: np.ndarray) -> Tensor:
+        with torch.no_grad():
+            return self.quantizer.decode(torch.from_numpy(codes))
 
     def _codes(self, source: VectorSource | Tensor) -> Iterator[np.ndarray]:
         chunks = source.split(_CHUNK) if isinstance(source, Tensor) else source.chunks(_CHUNK)
