@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import codeword
 
 project = "codeword"
@@ -18,5 +23,22 @@ myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_generated"]
 doctest_global_setup = "import torch; import codeword; _ = torch.manual_seed(0)"
+
+
+def _command_line_help() -> None:
+    """Write the help of every verb where command_line.md includes it."""
+    verbs = ["train vectors", "encode", "decode", "index", "search", "evaluate", "inspect", "complexity", "demo"]
+    parts = []
+    for verb in verbs:
+        command = [sys.executable, "-m", "codeword", *verb.split(), "--help"]
+        plain = os.environ | {"NO_COLOR": "1", "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"}
+        text = subprocess.run(command, capture_output=True, text=True, check=True, env=plain).stdout
+        parts.append(f"## `codeword {verb}`\n\n```text\n{text.strip()}\n```\n")
+    folder = Path(__file__).parent / "_generated"
+    folder.mkdir(exist_ok=True)
+    (folder / "help.md").write_text("\n".join(parts))
+
+
+_command_line_help()

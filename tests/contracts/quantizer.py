@@ -2,12 +2,13 @@
 
 import copy
 
+import jaxtyping
 import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
 import codeword
-from codeword import Quantizer
+from codeword import Quantized, Quantizer
 from codeword.quantizers.config import describe
 from codeword.quantizers.update import codebooks_of
 from tests.reference.quantizers import walk
@@ -335,7 +336,8 @@ class QuantizerContract:
                 call(torch.zeros(shape))
             assert one_line(error)
 
-    def test_wrong_masks_gates_depths_and_levels(self):
+    def test_wrong_masks_gates_depths_and_levels(self, monkeypatch):
+        monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the shape hook of the tests speaks first
         quantizer, x = self.trained(), vectors(dim=self.dim)
         mistakes = [
             lambda: quantizer(x, torch.ones(ROWS - 1, dtype=torch.bool)),
@@ -478,7 +480,7 @@ class QuantizerContract:
             for step in range(3):
                 x = vectors(dim=self.dim, seed=step).requires_grad_()
                 torch.manual_seed(step)
-                out = checkpoint(quantizer, x, use_reentrant=reentrant) if again else quantizer(x)
+                out = Quantized(*checkpoint(quantizer, x, use_reentrant=reentrant)) if again else quantizer(x)
                 quantizer.zero_grad()
                 objective(out, x).backward()
                 if managed:

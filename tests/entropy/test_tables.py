@@ -66,6 +66,8 @@ def test_the_largest_alphabet_has_only_ones():
 def test_impossible_histograms_are_refused():
     with pytest.raises(ValueError, match="1 to 65536 symbols, got 65537; store such codes packed"):
         quantize_histogram(np.ones(TOTAL + 1, dtype=np.int64))
+    with pytest.raises(ValueError, match="got 1099511627776; store such codes packed"):
+        CodeTables.from_codes(np.zeros((3, 1), dtype=np.uint64), (2**40,))
     with pytest.raises(ValueError, match="got 0"):
         quantize_histogram(np.ones(0, dtype=np.int64))
     with pytest.raises(ValueError, match="0 or more, got -3"):
@@ -95,6 +97,9 @@ def test_tables_of_codes_count_what_is_present():
     assert tables.depth is not None
     assert tables.depth.tolist() == quantize_histogram(np.array([1, 1, 2])).tolist()
     assert CodeTables.from_codes(codes, (2, 3)).depth is None
+    for wrong in (np.array([[0, 3]]), np.array([[0]])):
+        with pytest.raises(ValueError, match=r"do not fit sizes \(2, 3\)"):
+            CodeTables.from_codes(wrong, (2, 3))
     with pytest.raises(ValueError, match="2 levels need 3 frequencies, got 2"):
         CodeTables.from_histograms([np.ones(4, dtype=int)] * 2, np.ones(2, dtype=int))
 

@@ -129,7 +129,12 @@ def test_a_path_is_opened_and_closed(sample, tmp_path):
 
 def test_a_pipe_is_read_once_and_in_order(sample):
     source, sink = os.pipe()
-    thread = threading.Thread(target=lambda: os.fdopen(sink, "wb").write(sample.data()))
+
+    def send():
+        with os.fdopen(sink, "wb") as file:
+            file.write(sample.data())
+
+    thread = threading.Thread(target=send)
     thread.start()
     with os.fdopen(source, "rb") as file:
         reader = VectorCodesReader(file, tables=sample.tables)
@@ -217,7 +222,7 @@ def test_a_file_with_an_impossible_header_is_refused(change):
     fields = VectorHeader(dim=1, sizes=(4,), model=MODEL).to_fields() | change
     with ContainerWriter(file, "vectors", fields):
         pass
-    with pytest.raises(FormatError, match="^header: a file of vector codes"):
+    with pytest.raises(FormatError, match=r"^header: a file of vector codes"):
         VectorCodesReader(io.BytesIO(file.getvalue()))
 
 

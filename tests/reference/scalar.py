@@ -3,26 +3,42 @@
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 
-def half_step(x: float, size: int) -> tuple[int, float]:
-    """Digit and value of a feature, from the text of Mentzer et al. 2023: tanh shifted so that 0 stays a value."""
+class Rounded(NamedTuple):
+    """A feature's digit and value, the value before rounding, and the way to the nearest border in steps."""
+
+    digit: int
+    value: float
+    bounded: float
+    clear: float
+
+
+def half_step(x: float, size: int) -> Rounded:
+    """From the text of Mentzer et al. 2023: tanh shifted so that 0 stays a value."""
     if size == 1:
-        return 0, 0.0
+        return Rounded(0, 0.0, 0.0, 0.5)
     half = (size - 1) * 1.001 / 2
     offset = 0.5 if size % 2 == 0 else 0.0
     bounded = math.tanh(x + math.atanh(offset / half)) * half - offset
     lowest = -(size // 2)
     number = min(max(math.ceil(bounded - 0.5), lowest), lowest + size - 1)
-    return number - lowest, number / (size // 2)
+    return Rounded(number - lowest, number / (size // 2), bounded / (size // 2), _to_border(bounded - lowest, size))
 
 
-def symmetric(x: float, size: int) -> tuple[int, float]:
-    """Digit and value of a feature whose values lie evenly from -1 to 1."""
+def symmetric(x: float, size: int) -> Rounded:
+    """Values that lie evenly from -1 to 1."""
     if size == 1:
-        return 0, 0.0
-    digit = min(max(math.ceil((math.tanh(x) + 1) / 2 * (size - 1) - 0.5), 0), size - 1)
-    return digit, 2 * digit / (size - 1) - 1
+        return Rounded(0, 0.0, 0.0, 0.5)
+    position = (math.tanh(x) + 1) / 2 * (size - 1)
+    digit = min(max(math.ceil(position - 0.5), 0), size - 1)
+    return Rounded(digit, 2 * digit / (size - 1) - 1, math.tanh(x), _to_border(position, size))
+
+
+def _to_border(position: float, size: int) -> float:
+    below = min(max(math.floor(position), 0), size - 2)
+    return abs(position - below - 0.5)
 
 
 def join(digits: Sequence[int], sizes: Sequence[int]) -> int:

@@ -15,4 +15,4 @@ class Demo:
         """Run everything and write the report."""
         from codeword.evaluation.demo import run_demo
 
-        run_demo(self.out)
+        run_demo(self.out, print)

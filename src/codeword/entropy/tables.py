@@ -54,6 +54,13 @@ def quantize_histogram(histogram: Integer[np.ndarray, " size"]) -> Int64[np.ndar
     return counts
 
 
+def _check_size(size: int) -> None:
+    if not 1 <= size <= TOTAL:
+        raise ValueError(
+            f"a frequency table holds 1 to {TOTAL} symbols, got {size}; store such codes packed, not ranged"
+        )
+
+
 def check_counts(counts: Integer[np.ndarray, " size"]) -> Int64[np.ndarray, " size"]:
     """Return ``counts`` as int64 if they are a table.
 
@@ -107,6 +114,11 @@ class CodeTables(NamedTuple):
             sizes: Codebook sizes, one a level.
             variable_depth: Whether to make a table of depths, too.
         """
+        for size in sizes:
+            _check_size(size)
+        if codes.shape[1] != len(sizes) or (codes >= np.array(sizes)).any():
+            raise ValueError(f"codes of shape {codes.shape} do not fit sizes {tuple(sizes)}")
+        codes = codes.astype(np.int64)
         present = codes >= 0
         levels = [np.bincount(codes[present[:, m], m], minlength=size) for m, size in enumerate(sizes)]
         depth = np.bincount(present.sum(axis=1), minlength=len(sizes) + 1) if variable_depth else None

@@ -55,7 +55,9 @@ def cost_rows(settings: CostSettings) -> list[tuple[str, ...]]:
         "residual, greedy": lambda c: residual_wmops(dim, size, levels, convention=c),
         "additive": lambda c: additive_wmops(dim, size, levels, beam, convention=c),
     }
-    rows: list[tuple[str, ...]] = [("per vector", "WMOPS published", "WMOPS corrected", "flops", "table adds", "comparisons", "bytes")]
+    rows: list[tuple[str, ...]] = [
+        ("per vector", "WMOPS published", "WMOPS corrected", "flops", "table adds", "comparisons", "bytes")
+    ]
     for name, cost in _costs(settings).items():
         wmops = published.get(name)
         known = (

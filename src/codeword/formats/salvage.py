@@ -136,7 +136,7 @@ class Salvage(Generic[T]):
         size = _HEAD_BYTES + head.payload_bytes + CRC.size
         if head.first < self._expected:
             self._note(f"{_items(head)} come a second time or out of order")
-            window.drop(_HEAD_BYTES)
+            window.skip_to_tag()
             return None
         if not window.fill(size):
             self._note(f"the file ends within the chunk of {_items(head)}")

@@ -156,6 +156,7 @@ class VectorCodesReader:
             raise
         self._tables = tables
         self._consumed = False
+        self._index: ChunkIndex | None = None
 
     def __iter__(self) -> Iterator[Int64[np.ndarray, "count levels"]]:
         """Blocks of rows, in order; the footer is checked at the end."""
@@ -174,7 +175,9 @@ class VectorCodesReader:
         """Rows ``start`` to ``stop - 1``; touches only the footer and the chunks that hold them."""
         if self._disk is None:
             raise ValueError("a pipe can only be read in order: iterate, or read_all()")
-        index = ChunkIndex(self._disk, self._start, self._container)
+        if self._index is None:
+            self._index = ChunkIndex(self._disk, self._start, self._container)
+        index = self._index
         self._check_total(index.num_items)
         if not 0 <= start <= stop <= index.num_items:
             raise ValueError(f"the file has rows 0 to {index.num_items - 1}, asked for {start} to {stop - 1}")

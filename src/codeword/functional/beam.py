@@ -17,7 +17,7 @@ def beam_search(
 
     Level m keeps the ``width`` best of all sums :math:`c_1 + \dots + c_m` that extend a kept sum of level m - 1:
 
-    .. math:: E_m(b, k) = E_{m-1}(b) + \tfrac12 |c_k|^2 + \sum_{i \in b} \langle c_i, c_k \rangle - \langle x, c_k \rangle
+    .. math:: E_m(b, k) = E_{m-1}(b) + \tfrac12 |c_k|^2 - \langle x, c_k \rangle + \sum_{i \in b} \langle c_i, c_k\rangle
 
     ::
 

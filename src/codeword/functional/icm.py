@@ -15,7 +15,7 @@ def icm(
 ) -> Int[Tensor, "*batch levels"]:
     r"""Codes after ``sweeps`` rounds in which every level in turn takes its best codeword given all others.
 
-    .. math:: i_m \leftarrow \arg\min_k \tfrac12 |c_k|^2 + \sum_{j \ne m} \langle c_{i_j}, c_k \rangle - \langle x, c_k \rangle
+    .. math:: i_m \leftarrow \arg\min_k \tfrac12 |c_k|^2 - \langle x - \sum_{j \ne m} c_{i_j}, c_k \rangle
 
     (Besag 1986; for additive codes Martinez et al. 2016, section 3.) A codeword is changed only if the squared error
     falls by more than 1e-6 of the squared norm of the centred vector, beyond what rounding can feign: the error of no

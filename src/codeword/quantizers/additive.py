@@ -13,7 +13,7 @@ from codeword.quantizers.base import Quantizer
 from codeword.quantizers.config import register
 from codeword.quantizers.estimator import Estimator, StraightThrough
 from codeword.quantizers.search import Beam, Refined, Search
-from codeword.quantizers.vector import VectorQuantizer, plain_levels, sum_of_rows, ready_tables
+from codeword.quantizers.vector import VectorQuantizer, plain_levels, ready_tables, sum_of_rows
 from codeword.types import Selected
 
 

@@ -161,6 +161,8 @@ class BinaryQuantizer(Quantizer):
         self.bits_per_code = bits if bits_per_code is None else bits_per_code
         self.sizes = code_sizes((2,) * bits, self.bits_per_code)
         self.corners, self.entropy = corners or Cube(), entropy or EntropyLoss()
+        if commitment < 0:
+            raise ValueError(f"the commitment weight must be at least 0, got {commitment}")
         self.commitment, self.estimator = commitment, estimator or StraightThrough()
         self.side = self.corners.side(bits)
         # Integers that follow from the arguments: nothing is saved.

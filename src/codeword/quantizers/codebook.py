@@ -90,7 +90,7 @@ class Codebook(FullPrecisionBuffers):
     def vectors(self) -> Float[Tensor, "size dim"]:
         """The codewords, differentiable in whatever learns."""
         if isinstance(self.learning, SimVQ):
-            return linear(self.table, self.transform)
+            return linear(self.table.clone(), self.transform)  # a copy: a later settle counts the table as changed
         return self.table
 
     @property
@@ -137,7 +137,9 @@ class Codebook(FullPrecisionBuffers):
         keep: Bool[Tensor, " vectors"] | None,
     ) -> None:
         """Add one training forward to the pending statistics; padding and rows that are not finite stay out."""
-        statistics.count(x.detach(), codes, errors.detach(), keep, self._state(), self.settings)
+        pending = [getattr(self, name) for name in statistics.Pending._fields]
+        key = statistics.step_key(self.steps, self.seeding.seed)
+        statistics.count(x.detach(), codes, errors.detach(), keep, key, pending)
 
     def assign(self, vectors: Float[Tensor, "size dim"]) -> None:
         """Overwrite all codewords, moving averages included: what a trainer of matrices ends with."""

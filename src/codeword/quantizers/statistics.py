@@ -21,23 +21,34 @@ from codeword.quantizers.revival import Revival, RevivalState
 from codeword.quantizers.seeding import Seeding
 
 
-class State(NamedTuple):
-    """The tensors of a codebook, by the names of its buffers."""
+class Pending(NamedTuple):
+    """What a forward adds to, by the names of a codebook's buffers."""
 
-    table: Tensor
-    usage: Tensor
-    batches: Tensor
-    steps: Tensor
-    seeded: Tensor
     pending_counts: Tensor
     pending_sums: Tensor
     pending_rows: Tensor
     places: Tensor
     place_keys: Tensor
     place_errors: Tensor
+
+
+class State(NamedTuple):
+    """All tensors of a codebook, by the names of its buffers."""
+
+    table: Tensor
+    usage: Tensor
+    batches: Tensor
+    steps: Tensor
+    seeded: Tensor
     average_counts: Tensor
     average_sums: Tensor
     moved: Tensor
+    pending_counts: Tensor
+    pending_sums: Tensor
+    pending_rows: Tensor
+    places: Tensor
+    place_keys: Tensor
+    place_errors: Tensor
 
 
 class Settings(NamedTuple):
@@ -56,14 +67,18 @@ def _settings(text: str) -> Settings:
 
 @torch.library.custom_op(
     "codeword::count",
-    mutates_args={"state"},
-    schema="(Tensor x, Tensor codes, Tensor errors, Tensor? keep, Tensor(a!)[] state, str settings) -> ()",
+    mutates_args={"pending"},
+    schema="(Tensor x, Tensor codes, Tensor errors, Tensor? keep, Tensor key, Tensor(a!)[] pending) -> ()",
 )
-def count(x: Tensor, codes: Tensor, errors: Tensor, keep: Tensor | None, state: list[Tensor], settings: str) -> None:
-    """Add a forward: counts, sums where they are averaged, and candidates for revival."""
+def count(x: Tensor, codes: Tensor, errors: Tensor, keep: Tensor | None, key: Tensor, pending: list[Tensor]) -> None:
+    """Add a forward: counts, sums where they are averaged, and candidates for revival.
+
+    The table is no argument, so that autograd does not take it for changed.
+    """
     if _recomputing():
         return
-    s, size = State(*state), state[0].shape[0]
+    s = Pending(*pending)
+    size = len(s.pending_counts)
     counted = torch.isfinite(errors) & (codes >= 0)
     if keep is not None:
         counted &= keep
@@ -73,7 +88,7 @@ def count(x: Tensor, codes: Tensor, errors: Tensor, keep: Tensor | None, state: 
         sums = s.pending_sums.new_zeros(size + 1, x.shape[1]).index_add_(0, slot, x.to(s.pending_sums.dtype))
         s.pending_sums.add_(sums[:size])
     if len(s.places):
-        _draw_places(s, x, torch.where(counted, errors, 0.0), _settings(settings).seeding.seed)
+        _draw_places(s, x, torch.where(counted, errors, 0.0), key)
     s.pending_rows.add_(len(x))
 
 
@@ -82,13 +97,13 @@ def _recomputing() -> bool:
     return bool(torch._C._current_graph_task_id() != -1)
 
 
-def _draw_places(s: State, x: Tensor, errors: Tensor, seed: int) -> None:
+def _draw_places(s: Pending, x: Tensor, errors: Tensor, key: Tensor) -> None:
     """Keep the rows with the largest log error plus Gumbel noise: a draw proportional to the squared error.
 
-    The noise belongs to (seed, step, row of the step), so that two ranks, or two forwards, draw what one would.
+    The noise belongs to (key of the step, row of the step), so that two ranks, or two forwards, draw what one would.
     """
     first_row = s.pending_rows * world_size() + rank() * len(x)
-    uniform = row_uniform(_key(s, seed), len(x), 1, first_row=first_row).squeeze(1)
+    uniform = row_uniform(key, len(x), 1, first_row=first_row).squeeze(1)
     keys = errors.log() - torch.log(-torch.log(uniform))
     best, index = keys.topk(min(len(s.places), len(keys)))
     _keep_best(
@@ -96,7 +111,7 @@ def _draw_places(s: State, x: Tensor, errors: Tensor, seed: int) -> None:
     )
 
 
-def _keep_best(s: State, keys: Tensor, errors: Tensor, places: Tensor) -> None:
+def _keep_best(s: Pending | State, keys: Tensor, errors: Tensor, places: Tensor) -> None:
     best, index = keys.topk(len(s.places))
     filled = torch.isfinite(best)
     s.place_keys.copy_(best)
@@ -104,8 +119,9 @@ def _keep_best(s: State, keys: Tensor, errors: Tensor, places: Tensor) -> None:
     s.places.copy_(torch.where(filled.unsqueeze(1), places[index], 0.0))
 
 
-def _key(s: State, seed: int) -> Tensor:
-    return (s.steps + 1) * 1_000_003 + (seed << 32)
+def step_key(steps: Tensor, seed: int) -> Tensor:
+    """The key of everything random in a step."""
+    return (steps + 1) * 1_000_003 + (seed << 32)
 
 
 @torch.library.custom_op("codeword::settle", mutates_args={"state"}, schema="(Tensor(a!)[] state, str settings) -> ()")
@@ -150,7 +166,7 @@ def _step(s: State, settings: Settings) -> None:
     if isinstance(settings.learning, MovingAverage):
         _move_average(s, settings.learning)
     revival = RevivalState(s.table, s.usage, s.pending_counts, s.batches, s.steps, s.places, s.place_errors)
-    s.moved.copy_(settings.revival(revival, _key(s, settings.seeding.seed)))
+    s.moved.copy_(settings.revival(revival, step_key(s.steps, settings.seeding.seed)))
     if len(s.average_counts):
         # A revived row starts its average anew: its next batch of vectors outweighs the place it was given.
         fresh = s.moved.unsqueeze(1)
@@ -190,7 +206,7 @@ def seed(x: Tensor, keep: Tensor, state: list[Tensor], settings: str) -> None:
     if len(rows):
         start = config.seeding(rows, size, isinstance(config.geometry, Cosine))
     else:  # every rank holds nothing but padding: something to go on with, for revival to mend
-        start = row_uniform(_key(s, config.seeding.seed), size, x.shape[1]) - 0.5
+        start = row_uniform(step_key(s.steps, config.seeding.seed), size, x.shape[1]) - 0.5
     s.table.copy_(broadcast_(start.contiguous()))
     s.average_sums.copy_(s.table[: len(s.average_sums)])
     s.seeded.fill_(True)

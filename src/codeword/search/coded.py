@@ -1,17 +1,19 @@
 """Search in codes, without decoding them."""
 
 import math
+import os
+from typing import Self
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from codeword.quantizers.base import Quantizer
-from codeword.quantizers.wrappers import Rotated
 from codeword.search.rows import Rows, check_codes, check_count, check_vectors, compact
 from codeword.search.shortlist import SCORES, Metric, Neighbors, Shortlist, as_neighbors, padded_columns
+from codeword.search.storage import Saved, write
 from codeword.search.tables import AdditiveTables, Prepared, Scan
+from codeword.search.turn import Turn
 
 _BLOCK = 64  # queries scanned together: their table of 8 x 256 rows fills half a second-level cache
 _TABLES = 1 << 24  # table entries held at once: 64 MB
@@ -40,6 +42,8 @@ class CodedIndex:
     Raises:
         ValueError: If the quantizer's decoder is not a sum of codewords.
     """
+
+    KIND = "coded"
 
     def __init__(self, quantizer: Quantizer, *, metric: Metric = "l2"):
         self.quantizer, self.metric = quantizer, metric
@@ -82,13 +86,25 @@ class CodedIndex:
                 ids[part], costs[part] = self._search(self._turn(queries[part]), k)
         return as_neighbors(ids, costs, self.metric)
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the index, its quantizer included, to a file that ``load_index`` reads."""
+        header = {"kind": self.KIND, "metric": self.metric}
+        write(path, header, {"codes": self.codes}, quantizer=self.quantizer)
+
+    @classmethod
+    def restore(cls, saved: Saved) -> Self:
+        """The index of a file."""
+        index = cls(saved.quantizer("quantizer"), metric=saved.metric)
+        index.add_codes(saved.tensor("codes"))
+        return index
+
     def _search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         blocks = queries.tensor_split(-(-len(queries) // _BLOCK))
         columns = padded_columns(len(blocks[0]))
         prepared = [self.tables.prepare(block, columns) for block in blocks]
         lists = [self._shortlist(block, k, columns) for block in prepared]
         rows = min(len(self), _ROWS, SCORES // columns)
-        scan = Scan(self.tables, columns, rows)
+        scan = Scan(self.tables.starts, columns=columns, rows=rows)
         for first in range(0, len(self), rows):
             norms = self._norms.tensor[first : first + rows] if self.tables.needs_norms else None
             scan.load(self.codes[first : first + rows], norms)
@@ -102,28 +118,3 @@ class CodedIndex:
             return self.tables.costs(block.queries, query, self.codes.index_select(0, ids))
 
         return Shortlist(rescore, k, queries=len(block.queries), columns=columns, device=block.rows.device)
-
-
-class Turn:
-    """The space in which a quantizer's codewords are stored, and the way there.
-
-    Distances do not change under a rotation, so a product inside one is scanned with the product's own small tables.
-
-    Args:
-        quantizer: Any quantizer; rotations on its outside are taken off.
-    """
-
-    def __init__(self, quantizer: Quantizer):
-        self.inner, self.rotation = quantizer, None
-        while isinstance(self.inner, Rotated):
-            outer = self.inner.rotation.double()
-            self.rotation = outer if self.rotation is None else outer @ self.rotation
-            self.inner = self.inner.quantizer
-
-    def __call__(self, queries: Float[Tensor, "queries dim"]) -> Float[Tensor, "queries dim"]:
-        """Queries in float64 as the inner quantizer sees them, each the same in every batch."""
-        if self.rotation is None:
-            return queries.double()
-        # Every product has one shape: rows do not see how many others there are.
-        padded = F.pad(queries.double(), (0, 0, 0, -len(queries) % _BLOCK))
-        return torch.cat([part @ self.rotation.t() for part in padded.split(_BLOCK)])[: len(queries)]

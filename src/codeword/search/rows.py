@@ -32,6 +32,10 @@ class Rows:
         self._parts = [part.to(wider) for part in (*self._parts, rows)]
         self._length += len(rows)
 
+    def reorder(self, order: Int[Tensor, " rows"]) -> None:
+        """Put the rows into another order."""
+        self._parts = [self.tensor.index_select(0, order)]
+
 
 def check_vectors(vectors: Float[Tensor, "..."], dim: int, what: str) -> None:
     """Refuse anything but finite rows of ``dim`` features.
@@ -52,6 +56,16 @@ def check_count(name: str, value: int) -> None:
     """
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def check_metric(metric: str) -> None:
+    """Refuse an unknown metric.
+
+    Raises:
+        ValueError: With the two that there are.
+    """
+    if metric not in ("l2", "ip"):
+        raise ValueError(f"the metric of an index is 'l2' or 'ip', got {metric!r}")
 
 
 def check_codes(codes: Int[Tensor, "..."], sizes: Sequence[int]) -> None:

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from codeword.functional.matmul import fast_matmul
+from codeword.search.rows import check_metric
 from codeword.search.shortlist import Metric, padded_rows, rounding
 
 _CHUNK = 1 << 18  # numbers of a chunk of reconstructions: 1 MB
@@ -49,8 +50,7 @@ class AdditiveTables:
     """
 
     def __init__(self, codebooks: Sequence[Float[Tensor, "_ dim"]], metric: Metric):
-        if metric not in ("l2", "ip"):
-            raise ValueError(f"the metric of an index is 'l2' or 'ip', got {metric!r}")
+        check_metric(metric)
         tables = [table.detach().double() for table in codebooks]
         means = torch.stack([table.mean(0) for table in tables])
         centred = [torch.cat([-mean[None], table - mean]).float() for table, mean in zip(tables, means, strict=True)]
@@ -139,23 +139,22 @@ class Scan:
     together, for ``embedding_bag``; with one column those of a level do, for one gather a level.
 
     Args:
-        tables: The codebooks.
+        starts: Of every level, the row of code 0: ``AdditiveTables.starts``.
         columns: Columns of the prepared queries.
         rows: The largest tile, in vectors.
     """
 
-    def __init__(self, tables: AdditiveTables, columns: int, rows: int):
-        self._columns, self._levels = columns, len(tables.sizes)
+    def __init__(self, starts: Int[Tensor, " levels"], *, columns: int, rows: int):
+        self._columns, self._levels = columns, len(starts)
         most = padded_rows(rows, columns) * self._levels
-        starts = tables.starts
         self._starts = starts[:, None] if columns == 1 else starts.repeat(most // self._levels)
         self._places = torch.zeros(most, dtype=torch.int32, device=starts.device)
         self._count = 0
-        self._norms: Tensor | None = None
+        self._constants: Tensor | None = None
 
-    def load(self, codes: Int[Tensor, "vectors levels"], norms: Float[Tensor, " vectors"] | None) -> None:
-        """Take a tile of codes, and the norms if scores need them."""
-        self._count, self._norms = len(codes), norms
+    def load(self, codes: Int[Tensor, "vectors levels"], constants: Float[Tensor, " vectors"] | None) -> None:
+        """Take a tile of codes, and what every score of a vector gets added, such as its norm."""
+        self._count, self._constants = len(codes), constants
         used = self._places[: codes.numel()]
         if self._columns == 1:
             torch.add(used.view(self._levels, -1).copy_(codes.t()), self._starts, out=used.view(self._levels, -1))
@@ -181,8 +180,8 @@ class Scan:
             # What lies behind the tile is left from the one before: rows that exist, whose scores are overwritten.
             places = self._places[: padded * self._levels].view(padded, self._levels)
             scores = F.embedding_bag(places, rows, mode="sum")
-        if self._norms is not None:
-            scores[: self._count].add_(self._norms[:, None])
+        if self._constants is not None:
+            scores[: self._count].add_(self._constants[:, None])
         scores[self._count :] = math.inf
         return scores
 
