@@ -7,7 +7,7 @@ import codeword
 
 project = "codeword"
 author = "The codeword authors"
-copyright = "2026, the codeword authors"  # noqa: A001
+copyright = "2026, the codeword authors"
 release = version = codeword.__version__
 extensions = [
     "myst_parser",

@@ -14,6 +14,7 @@ from codeword.quantizers.update import codebooks_of
 from tests.reference.quantizers import walk
 
 ROUNDING = 1e-5  # of sums of a few float32 numbers of size 1
+ORDER = 1e-6  # of the same sums, added up in another order
 ROWS = 60
 
 
@@ -54,6 +55,12 @@ def assert_same_state(left, right, but=(), **tolerance):
             torch.testing.assert_close(left[name], right[name], msg=name, **(tolerance or {"rtol": 0, "atol": 0}))
 
 
+def assert_finite(quantizer):
+    """Everything but the keys and errors of empty places, which are minus infinity."""
+    for name, value in quantizer.state_dict().items():
+        assert torch.isfinite(value).all() or ("place_" in name and not value.isnan().any()), name
+
+
 def one_line(error):
     return error.type is ValueError and len(str(error.value).strip()) > 20 and "\n" not in str(error.value)
 
@@ -64,6 +71,7 @@ class QuantizerContract:
     dim = 6
     greedy = True  # every code is the nearest codeword of what the levels before have left
     projects = False  # the search sees rounded projections of the input
+    starts_at_data = True  # wherever the data lies, codewords are near it after one step
     additive = True  # decoding adds up rows of codebooks
     whole = True  # training forwards use all levels
     exact = True  # training forwards give the codeword in value
@@ -121,6 +129,8 @@ class QuantizerContract:
             assert self.error(quantizer, x) <= self.error_of_chance(quantizer, x) / 2
 
     def test_data_far_from_the_origin_gets_its_true_codes(self):
+        if not self.starts_at_data:
+            return
         torch.manual_seed(0)
         near, far = vectors(dim=self.dim), vectors(dim=self.dim, offset=5000.0)
         quantizer = self.create()
@@ -132,7 +142,7 @@ class QuantizerContract:
         if self.greedy:
             found = walk(quantizer, x, codes)
             assert (found.best == codes).float().mean() >= 0.99
-        if self.projects is False:
+        if not self.projects:
             assert self.error(quantizer, x) < near.square().sum(1).mean()
 
     def test_codes_do_not_depend_on_the_batch(self):
@@ -149,23 +159,23 @@ class QuantizerContract:
 
     # --- shapes ---
 
-    @pytest.mark.parametrize("batch", [(), (0,), (1,), (2, 3), (2, 0, 3), (2, 1, 2, 2)])
     @pytest.mark.parametrize("training", [True, False])
-    def test_any_leading_shape(self, batch, training):
+    def test_any_leading_shape(self, training):
         quantizer = self.trained().train(training)
-        x = vectors(24, self.dim)[: torch.Size(batch).numel()].reshape(*batch, self.dim).requires_grad_()
-        out = quantizer(x)
-        assert out.vectors.shape == x.shape
-        assert out.codes.shape == (*batch, quantizer.levels)
-        assert out.loss.shape == ()
-        assert torch.isfinite(out.loss)
-        assert quantizer.decode(out.codes).shape == x.shape
-        assert quantizer.scores(x, quantizer.levels - 1).shape == (*batch, quantizer.sizes[-1])
-        if training:
-            objective(out, x).backward()
-            assert torch.isfinite(x.grad).all()
-            codeword.update(quantizer)
-            assert all(torch.isfinite(value).all() for name, value in state(quantizer).items() if "place_" not in name)
+        for batch in [(), (0,), (1,), (2, 3), (2, 0, 3), (2, 1, 2, 2)]:
+            x = vectors(24, self.dim)[: torch.Size(batch).numel()].reshape(*batch, self.dim).requires_grad_()
+            out = quantizer(x)
+            assert out.vectors.shape == x.shape
+            assert out.codes.shape == (*batch, quantizer.levels)
+            assert out.loss.shape == ()
+            assert torch.isfinite(out.loss)
+            assert quantizer.decode(out.codes).shape == x.shape
+            assert quantizer.scores(x, quantizer.levels - 1).shape == (*batch, quantizer.sizes[-1])
+            if training:
+                objective(out, x).backward()
+                assert torch.isfinite(x.grad).all()
+                codeword.update(quantizer)
+                assert_finite(quantizer)
 
     def test_the_first_batch_may_be_empty(self):
         torch.manual_seed(0)
@@ -186,7 +196,7 @@ class QuantizerContract:
         torch.manual_seed(0)
         x = vectors(5, self.dim)
         quantizer = train(self.create(), x, steps=2).eval()
-        assert all(torch.isfinite(value).all() for name, value in state(quantizer).items() if "place_" not in name)
+        assert_finite(quantizer)
         assert torch.isfinite(quantizer(x).vectors).all()
 
     # --- padding ---
@@ -313,7 +323,7 @@ class QuantizerContract:
         quantizer, clean = self.trained().train(), self.trained().train()
         x = vectors(dim=self.dim, seed=1)
         good = torch.arange(ROWS) >= 3
-        x[0], x[1, 0], x[2] = float("nan"), float("inf"), -float("inf")
+        x[0], x[1], x[2] = float("nan"), float("inf"), -float("inf")
         torch.manual_seed(1)
         out = quantizer(x)
         torch.manual_seed(1)
@@ -326,7 +336,7 @@ class QuantizerContract:
         assert ((codes >= 0) & (codes < torch.tensor(quantizer.sizes))).all()
         fresh = self.create().train()
         fresh(x)
-        assert all(torch.isfinite(value).all() for name, value in state(fresh).items() if "place_" not in name)
+        assert_finite(fresh)
 
     @pytest.mark.parametrize("shape", [(3, 7), (6, 5), (5,)])
     def test_wrong_width(self, shape):
@@ -488,8 +498,8 @@ class QuantizerContract:
             results.append((quantizer, x.grad, [p.grad for p in quantizer.parameters()]))
         (plain, dx, dp), (checked, again_dx, again_dp) = results
         assert_same_state(plain, checked)
-        torch.testing.assert_close(again_dx, dx, rtol=0, atol=0)
-        torch.testing.assert_close(again_dp, dp, rtol=0, atol=0)
+        torch.testing.assert_close(again_dx, dx, rtol=0, atol=ORDER)
+        torch.testing.assert_close(again_dp, dp, rtol=0, atol=ORDER)
 
     def test_accumulation_is_one_large_batch(self):
         whole, parts = self.trained().train(), self.trained().train()

@@ -203,9 +203,10 @@ VARYING = VectorHeader(dim=1, sizes=(256, 3), model=MODEL, variable_depth=True)
         (PLAIN, chunk(b"\0" * 20, 5, 0)),
         (PLAIN, chunk(b"\xff" * 7, 5, 0)),
         (VARYING, chunk(b"", 2**20, 0)),
-        (VARYING, chunk(b"\xff\xff", 1, 0)),
+        (VARYING, chunk(b"\x03\x00", 1, 0)),
         (VARYING, chunk(b"\x02\x00\xff", 1, 0)),
     ],
+    ids=["free levels", "too short", "too long", "code too large", "no depths", "depth too large", "padding"],
 )
 def test_content_that_no_writer_makes_is_refused_cheaply(header, chunks):
     data = header_of(header) + chunks
@@ -241,6 +242,7 @@ def lying_footer(num_chunks):
         chunk(b"\0" * 4, 2, 2**41),
         bytes(44) + struct.pack("<IQ8s", 0, 2**50, b"\x89.cwend\n"),
     ],
+    ids=["payload", "table", "huge table", "first item", "footer"],
 )
 def test_lengths_that_lie_cost_nothing(tail):
     data = header_of(PLAIN) + tail

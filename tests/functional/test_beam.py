@@ -157,7 +157,7 @@ def test_set_beam_keeps_no_set_twice():
 def test_icm_equals_slow_icm(sizes, limit):
     x, books = problem(sizes)
     start = torch.stack([torch.randint(0, s, (len(x),), generator=torch.Generator().manual_seed(s)) for s in sizes], 1)
-    codes = icm(x, cross_tables(books, limit=limit), start, 3)
+    codes = icm(x, start, cross_tables(books, limit=limit), sweeps=3)
     slow = [b.double().numpy() for b in books]
     margins = 1e-6 * (x - books[0].mean(0)).double().square().sum(1).numpy()
     rows = zip(x.double().numpy(), start.numpy(), margins, strict=True)
@@ -170,22 +170,23 @@ def test_icm_never_raises_the_error():
     codes = torch.randint(0, 32, (len(x), 4), generator=torch.Generator().manual_seed(0))
     before = errors(x, books, codes)
     for _ in range(6):
-        better = icm(x, tables, codes, 1)
+        better = icm(x, codes, tables, sweeps=1)
         after = errors(x, books, better)
         assert (after <= before).all()
         assert torch.equal(after < before, (better != codes).any(1))
         codes, before = better, after
-    assert torch.equal(icm(x, tables, codes, 50), icm(x, tables, icm(x, tables, codes, 50), 50))
+    still = icm(x, codes, tables, sweeps=50)
+    assert torch.equal(icm(x, still, tables, sweeps=50), still)
 
 
 def test_icm_does_not_depend_on_the_batch():
     x, books = problem((16, 16, 16), count=1300)
     tables = cross_tables(books)
     start = torch.zeros(len(x), 3, dtype=torch.int64)
-    whole = icm(x, tables, start, 4)
-    assert torch.equal(torch.cat([icm(part, tables, start[: len(part)], 4) for part in x.split([1, 512, 787])]), whole)
+    whole = icm(x, start, tables, sweeps=4)
+    assert torch.equal(torch.cat([icm(part, start[: len(part)], tables, sweeps=4) for part in x.split([1, 512, 787])]), whole)
     assert start.sum() == 0
-    assert icm(x[:0], tables, start[:0], 4).shape == (0, 3)
+    assert icm(x[:0], start[:0], tables, sweeps=4).shape == (0, 3)
 
 
 def test_additive_search_reproduces_product_quantization():
@@ -195,7 +196,7 @@ def test_additive_search_reproduces_product_quantization():
     x = torch.randn(200, 8, generator=generator)
     wanted = torch.stack([nearest(x[:, :4], halves[0]), nearest(x[:, 4:], halves[1])], 1)
     tables = cross_tables(books)
-    for codes in (beam_search(x, tables, 1), icm(x, tables, torch.zeros_like(wanted), 2)):
+    for codes in (beam_search(x, tables, 1), icm(x, torch.zeros_like(wanted), tables, sweeps=2)):
         assert torch.equal(codes, wanted)
 
 

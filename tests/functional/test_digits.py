@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeword.functional.digits import code_sizes, digit_scores, digit_strides, join_digits, split_digits
-from tests.reference import scalar as slow
+from reference import scalar as slow
 
 ROUNDING = 1e-5  # of sums of a few float32 squares of size 1
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeword.functional.tokens import delay_levels, flatten_levels, undelay_levels, unflatten_levels
-from tests.reference import tokens as slow
+from reference import tokens as slow
 
 WIDE = 1 << 40
 

@@ -7,9 +7,9 @@ from vector_quantize_pytorch import LFQ
 
 from codeword import Directional, NoiseSubstitution, Projected, ResidualQuantizer, Rotation, VectorQuantizer
 from codeword.quantizers.binary import BinaryQuantizer, Cube, EntropyLoss, Sphere
-from tests.contracts.quantizer import QuantizerContract, vectors
-from tests.reference import binary_ranks
-from tests.reference import scalar as slow
+from contracts.quantizer import QuantizerContract, vectors
+from reference import binary_ranks
+from reference import scalar as slow
 
 NATS = 1e-5  # of an entropy computed from float32 numbers
 EXACT = 1e-9  # of float64 numbers of size 1
@@ -182,7 +182,9 @@ def test_the_loss_of_the_peer(spherical):
     entropy = EntropyLoss(weight=1.0, diversity=0.0, sharpness=4 * beta * side**2)
     quantizer = BinaryQuantizer(bits, corners=Sphere() if spherical else Cube(), entropy=entropy, commitment=0.0)
     x = draw(1, 200, bits)
-    assert quantizer(x).loss.item() == pytest.approx(peer(x, inv_temperature=beta).entropy_aux_loss.item(), abs=PEER_NATS)
+    assert quantizer(x).loss.item() == pytest.approx(
+        peer(x, inv_temperature=beta).entropy_aux_loss.item(), abs=PEER_NATS
+    )
 
 
 def test_saturated_bits_stay_finite():

@@ -1,5 +1,7 @@
 """Every quantizer under the contract."""
 
+import torch
+
 from codeword import (
     AdditiveQuantizer,
     Beam,
@@ -45,16 +47,22 @@ class TestGradient(QuantizerContract):
 
 
 class TestUniformStart(QuantizerContract):
+    starts_at_data = False
+
     def create(self, size=11):
         return VectorQuantizer(6, size, seeding=Uniform(radius=1.0), revival=Keep())
 
 
 class TestCosine(QuantizerContract):
+    starts_at_data = False
+
     def create(self, size=11):
         return VectorQuantizer(6, size, geometry=Cosine(), seeding=KMeans(steps=3))
 
 
 class TestSimVQ(QuantizerContract):
+    starts_at_data = False
+
     def create(self, size=11):
         return VectorQuantizer(6, size, learning=SimVQ())
 
@@ -174,8 +182,6 @@ class TestRotated(QuantizerContract):
     projects = True
 
     def create(self, size=11):
-        import torch
-
         quantizer = Rotated(ProductQuantizer(levels(2, dim=3, size=size)))
         turn = torch.randn(6, 6, generator=torch.Generator().manual_seed(0))
         quantizer.rotation.copy_(torch.linalg.qr(turn).Q)

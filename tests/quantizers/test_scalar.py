@@ -15,8 +15,8 @@ from codeword import (
     load,
 )
 from codeword.quantizers.scalar import HalfStep, ScalarQuantizer, Symmetric
-from tests.contracts.quantizer import QuantizerContract, vectors
-from tests.reference import scalar as slow
+from contracts.quantizer import QuantizerContract, vectors
+from reference import scalar as slow
 
 ROUNDING = 1e-6  # of a float32 number of size 1
 BORDER = 2e-7  # of the range of positions: as near to a border, float32 may fall to either side
@@ -135,7 +135,9 @@ def test_scores_are_distances_of_the_bounded_vector(per_code, bounding, referenc
     sizes = [8, 5, 4]
     quantizer = ScalarQuantizer(sizes, features_per_code=per_code, bounding=bounding)
     x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
-    bounded = torch.tensor([[reference(v, size).bounded for v, size in zip(row, sizes, strict=True)] for row in x.tolist()])
+    bounded = torch.tensor(
+        [[reference(v, size).bounded for v, size in zip(row, sizes, strict=True)] for row in x.tolist()]
+    )
     codes = quantizer.encode(x)
     for level, size in enumerate(quantizer.sizes):
         scores = quantizer.scores(x, level)

@@ -8,6 +8,7 @@ from codeword import (
     FromData,
     Keep,
     NoiseSubstitution,
+    Normalized,
     ResidualQuantizer,
     ReviveDead,
     SimVQ,
@@ -21,14 +22,16 @@ ROUNDING = 1e-5  # of sums of a few float32 numbers of size 1
 def clusters(rows=128, dim=8, seed=0, offset=0.0):
     generator = torch.Generator().manual_seed(seed)
     places = torch.randn(16, dim, generator=torch.Generator().manual_seed(99)) + offset
-    return places[torch.randint(0, 16, (rows,), generator=generator)] + 0.1 * torch.randn(rows, dim, generator=generator)
+    return places[torch.randint(0, 16, (rows,), generator=generator)] + 0.1 * torch.randn(
+        rows, dim, generator=generator
+    )
 
 
-def trained(quantizer, steps=100, lr=0.02, dim=8):
-    optimizer = torch.optim.Adam(quantizer.parameters(), lr=lr)
+def trained(quantizer, steps, dim=8, offset=0.0):
+    optimizer = torch.optim.Adam(quantizer.parameters(), lr=0.02)
     for step in range(steps):
         optimizer.zero_grad()
-        quantizer(clusters(seed=step, dim=dim)).loss.backward()
+        quantizer(clusters(dim=dim, seed=step, offset=offset)).loss.backward()
         optimizer.step()
         codeword.update(quantizer, optimizer)
     return quantizer
@@ -51,7 +54,9 @@ def test_codewords_are_the_table_under_the_map():
     book = quantizer.codebook
     expected = book.table.double() @ book.transform.detach().double().t()
     torch.testing.assert_close(book.vectors.double(), expected, rtol=0, atol=ROUNDING)
-    torch.testing.assert_close(quantizer.decode(torch.arange(64).unsqueeze(1)).double(), expected, rtol=0, atol=ROUNDING)
+    torch.testing.assert_close(
+        quantizer.decode(torch.arange(64).unsqueeze(1)).double(), expected, rtol=0, atol=ROUNDING
+    )
 
 
 def test_the_gradient_of_the_map_is_that_of_the_loss():
@@ -70,15 +75,20 @@ def test_training_lowers_the_error_and_uses_more_codewords():
     start = quantizer(x)
     trained(quantizer, steps=40)
     out = quantizer.eval()(x)
-    print((start.vectors-x).square().mean(), (out.vectors - x).square().mean(), start.codes.unique().numel(), out.codes.unique().numel())
     assert (out.vectors - x).square().mean() < (start.vectors - x).square().mean() / 1.5
     assert out.codes.unique().numel() >= 8
 
 
+def test_data_with_an_offset_wants_to_be_normalised():
+    plain = VectorQuantizer(8, 64, learning=SimVQ())
+    wrapped = Normalized(VectorQuantizer(8, 64, learning=SimVQ()))
+    wrapped.standardize(clusters(offset=4.0))
+    used = [trained(q, 30, offset=4.0)(clusters(offset=4.0)).codes.unique().numel() for q in (plain, wrapped)]
+    assert used[0] < 8 <= used[1]
+
+
 def test_learns_through_the_output():
-    quantizer = VectorQuantizer(
-        8, 64, learning=SimVQ(codebook=0.0, commitment=0.0), estimator=NoiseSubstitution()
-    )
+    quantizer = VectorQuantizer(8, 64, learning=SimVQ(codebook=0.0, commitment=0.0), estimator=NoiseSubstitution())
     quantizer(clusters()).vectors.square().sum().backward()
     assert quantizer.codebook.transform.grad.norm() > 0
     with pytest.raises(ValueError, match="nothing"):

@@ -13,6 +13,6 @@ class Demo:
 
     def run(self) -> None:
         """Run everything and write the report."""
-        from codeword.evaluation.demo import run_demo
+        from codeword.recipes.demo import run_demo
 
         run_demo(self.out, print)

@@ -17,10 +17,9 @@ class Index:
     data: tyro.conf.Positional[Path]
     """Matrix of vectors, or a .cw file of this model."""
     out: tyro.conf.Positional[Path]
-    """Folder of the index."""
+    """File of the index."""
     lists: int = 0
-    """Inverted lists; 0 scans all codes of every query. Lists quantize what is left after a coarse codeword, so they
-    need the vectors, and a model trained for it."""
+    """Inverted lists, for searches that look at a part of the codes only; 0 scans all. Lists need the vectors."""
     column: str | None = None
     """Column of a Parquet file, or array of an .npz file."""
     overwrite: bool = False

@@ -13,11 +13,13 @@ class Search:
     """Find the nearest vectors of an index for every query."""
 
     index: tyro.conf.Positional[Path]
-    """Folder of an index."""
+    """File of an index."""
     queries: tyro.conf.Positional[Path]
     """Matrix of queries."""
     k: int = 10
     """Neighbours per query."""
+    probes: int | None = None
+    """Lists looked at per query, of an index with lists."""
     out: Path | None = None
     """Write ids and distances to this .npz file; otherwise they are printed."""
     base: Path | None = None
@@ -31,5 +33,7 @@ class Search:
 
         if self.out is not None:
             check_output(self.out, overwrite=self.overwrite)
-        for line in search_report(self.index, self.queries, k=self.k, out=self.out, base=self.base):
+        for line in search_report(
+            self.index, self.queries, k=self.k, probes=self.probes, out=self.out, base=self.base
+        ):
             print(line)

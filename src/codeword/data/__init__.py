@@ -1,0 +1,1 @@
+"""Data: vectors in files, synthetic sets, and two small real ones."""

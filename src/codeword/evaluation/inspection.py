@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from codeword.codecs.vectors import VectorCodec
 from codeword.formats.inspection import inspect
-from codeword.search.storage import describe_index, is_index
+from codeword.search import load_index
 
 
 class PathReport(NamedTuple):
@@ -29,12 +29,12 @@ def inspect_path(path: Path) -> PathReport:
     if not path.exists():
         raise ValueError(f"{path} does not exist")
     if path.is_file():
-        return _file(path)
-    if is_index(path):
-        return PathReport((f"{path}: an index", *describe_index(path)), True)
+        with path.open("rb") as file:
+            head = file.read(9)
+        return _index(path) if head[8:] == b"{" else _file(path)  # safetensors: a length, then a JSON header
     if (path / "config.json").is_file():
         return _model(path)
-    raise ValueError(f"{path} is a folder without config.json: neither a model nor an index of codeword")
+    raise ValueError(f"{path} is a folder without config.json: not a model of codeword")
 
 
 def _file(path: Path) -> PathReport:
@@ -51,6 +51,12 @@ def _file(path: Path) -> PathReport:
         *(f"  lost: items {start} to {stop - 1}" for start, stop in found.missing),
     ]
     return PathReport(tuple(lines), found.intact)
+
+
+def _index(path: Path) -> PathReport:
+    index = load_index(path)
+    lines = (f"{path}: {type(index).__name__} of {len(index)} vectors", f"  metric: {index.metric}")
+    return PathReport(lines, True)
 
 
 def _model(path: Path) -> PathReport:

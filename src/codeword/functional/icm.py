@@ -11,7 +11,7 @@ _BLOCK = 512
 
 
 def icm(
-    x: Float[Tensor, "*batch dim"], tables: CrossTables, codes: Int[Tensor, "*batch levels"], sweeps: int
+    x: Float[Tensor, "*batch dim"], codes: Int[Tensor, "*batch levels"], tables: CrossTables, *, sweeps: int
 ) -> Int[Tensor, "*batch levels"]:
     r"""Codes after ``sweeps`` rounds in which every level in turn takes its best codeword given all others.
 
@@ -23,8 +23,8 @@ def icm(
 
     Args:
         x: Vectors.
-        tables: From :func:`cross_tables`.
         codes: Where to start; all levels set.
+        tables: From :func:`cross_tables`.
         sweeps: Rounds over all levels, at most.
     """
     flat = x.detach().reshape(-1, x.shape[-1])

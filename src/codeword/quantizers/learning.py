@@ -98,11 +98,16 @@ class SimVQ(Learning):
 
     .. math:: c_k = W q_k, \qquad q_k \sim N(0, I / D) \text{ frozen}
 
-    Every step moves all codewords together, so that none dies; seed it uniformly (the table is never moved).
+    W starts as the identity. Every step moves all codewords together, also those that nothing chose. The table is
+    drawn from the seed of ``Uniform`` and never moved, so it takes no seeding from data and no revival.
 
     Attributes:
         codebook: Weight of |sg[x] - c|^2 / D.
         commitment: Weight of |x - sg[c]|^2 / D.
+
+    Note:
+        The map has no offset: data far from the origin uses the few codewords that point its way. A network learns to
+        centre what it feeds in; put a quantizer of given vectors into ``Normalized``.
     """
 
     codebook: float = 1.0

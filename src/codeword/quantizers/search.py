@@ -99,7 +99,7 @@ class Refined(Search):
         _refuse(depth, self)
         from codeword.functional.icm import icm
 
-        return icm(x, tables, self.start(x, tables), self.sweeps)
+        return icm(x, self.start(x, tables), tables, sweeps=self.sweeps)
 
 
 def _refuse(depth: Tensor | None, search: Search) -> None:

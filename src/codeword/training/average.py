@@ -40,13 +40,18 @@ class WeightAverage:
     def swapped(self) -> Iterator[None]:
         """Inside, the module has the averaged parameters."""
         own = {name: value.detach().clone() for name, value in self.module.named_parameters()}
-        self._put(self.weights)
+        self.put()
         try:
             yield
         finally:
-            self._put(own)
+            _put(self.module, own)
 
-    @torch.no_grad()
-    def _put(self, weights: dict[str, Tensor]) -> None:
-        for name, value in self.module.named_parameters():
-            value.copy_(weights[name])
+    def put(self) -> None:
+        """Give the module the averaged parameters."""
+        _put(self.module, self.weights)
+
+
+@torch.no_grad()
+def _put(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    for name, value in module.named_parameters():
+        value.copy_(weights[name])

@@ -58,5 +58,9 @@ class Task(nn.Module, ABC, Generic[Batch]):
         With several ranks each may see its share: the loop averages.
         """
 
+    def settings(self) -> Mapping[str, object]:
+        """What changes the numbers of a run, such as the batch size: a checkpoint goes on only under the same."""
+        return {}
+
     def forward(self, batch: Batch, phase: int) -> StepResult:
         return self.step(batch, phase)

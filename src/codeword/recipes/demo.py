@@ -1,4 +1,4 @@
-"""The demo: real vectors turned into codes, a file, a reconstruction and a search, beside FAISS where it is installed."""
+"""The demo: real vectors to codes, a file, a reconstruction and a search, beside FAISS where it is installed."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -189,7 +189,7 @@ def _report(rows: list[Row], path: Path) -> None:
     page.write(path)
 
 
-def _by_rate(rows: list[Row], value: Callable[[Row], float], label: str, title: str):  # noqa: ANN202
+def _by_rate(rows: list[Row], value: Callable[[Row], float], label: str, title: str):
     series = {}
     for method in dict.fromkeys(row.method for row in rows):
         points = [(row.bytes, value(row)) for row in rows if row.method == method]

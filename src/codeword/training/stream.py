@@ -1,0 +1,152 @@
+"""Vectors that pass by in chunks, as often as a trainer asks: in memory or larger than it."""
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from codeword.functional.ranks import gather_rows, rank, sum_over_ranks_
+
+
+@runtime_checkable
+class VectorData(Protocol):
+    """What can be trained on besides a tensor, such as ``codeword.data.vectors.VectorSource``."""
+
+    @property
+    def dim(self) -> int:
+        """Features of a vector."""
+
+    def __len__(self) -> int: ...
+
+    def chunks(self, rows: int = ...) -> Iterator[Float[Tensor, "_ dim"]]:
+        """All vectors in order, ``rows`` at a time."""
+
+
+class Chunk(NamedTuple):
+    """Consecutive vectors of a stream.
+
+    Attributes:
+        rows: Their place in the stream.
+        vectors: The vectors.
+        weights: Their weights, or ``None`` where every vector weighs 1.
+    """
+
+    rows: slice
+    vectors: Float[Tensor, "count dim"]
+    weights: Float[Tensor, " count"] | None
+
+
+class Moments(NamedTuple):
+    """Statistics of a stream over all ranks.
+
+    Attributes:
+        weight: Summed weight.
+        mean: Mean vector, in float32: what is taken off before anything is computed.
+        deviation: Standard deviation of every feature.
+    """
+
+    weight: float
+    mean: Float[Tensor, " dim"]
+    deviation: Float[Tensor, " dim"]
+
+
+class VectorStream:
+    """Vectors with weights, read chunk by chunk; every process of a group holds its own share.
+
+    Args:
+        data: A tensor (vectors, dim) or anything with ``dim``, ``len`` and ``chunks``.
+        weights: Weight of every vector; 1 if not given.
+        change: Applied to every chunk, row by row.
+        chunk: Vectors read at once.
+    """
+
+    def __init__(
+        self,
+        data: VectorData | Float[Tensor, "count dim"],
+        weights: Float[Tensor, " count"] | None = None,
+        *,
+        change: Callable[[Tensor], Tensor] | None = None,
+        chunk: int = 32768,
+    ):
+        if weights is not None:
+            usable = weights.shape == (len(data),) and bool(torch.isfinite(weights).all()) and bool((weights >= 0).all())
+            if not usable or not (weights > 0).any():
+                raise ValueError(
+                    f"weights must be one finite number >= 0 per vector, not all zero: got shape {tuple(weights.shape)} "
+                    f"for {len(data)} vectors"
+                )
+        self.data, self.weights, self.change, self.chunk = data, weights, change, chunk
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @cached_property
+    def dim(self) -> int:
+        """Features of a vector, after the change."""
+        features = self.data.shape[1] if isinstance(self.data, Tensor) else self.data.dim
+        return features if self.change is None else self.change(torch.zeros(1, features)).shape[1]
+
+    def __iter__(self) -> Iterator[Chunk]:
+        start = 0
+        parts = self.data.split(self.chunk) if isinstance(self.data, Tensor) else self.data.chunks(self.chunk)
+        for part in parts:
+            vectors = part.detach().float()
+            vectors = vectors if self.change is None else self.change(vectors)
+            rows = slice(start, start + len(part))
+            yield Chunk(rows, vectors, None if self.weights is None else self.weights[rows].float())
+            start += len(part)
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> "VectorStream":
+        """The same vectors, each changed by a function."""
+        first = self.change
+        both = change if first is None else lambda vectors: change(first(vectors))
+        return VectorStream(self.data, self.weights, change=both, chunk=self.chunk)
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Weight, mean and deviation, from one pass that also refuses what is not finite.
+
+        Raises:
+            ValueError: If a vector is not finite, or if no rank has a vector.
+        """
+        total = torch.zeros(3, self.dim, dtype=torch.float64)
+        for chunk in self:
+            bad = ~torch.isfinite(chunk.vectors).all(1)
+            if bad.any():
+                row = chunk.rows.start + int(bad.nonzero()[0])
+                raise ValueError(f"vector {row} is not finite: remove or repair such vectors before training")
+            x = chunk.vectors.double().cpu()
+            w = torch.ones(len(x), 1).double() if chunk.weights is None else chunk.weights.double().cpu().unsqueeze(1)
+            total += torch.stack([w.sum().expand(self.dim), (w * x).sum(0), (w * x * x).sum(0)])
+        weight, first, second = sum_over_ranks_(total)
+        if not weight[0] > 0:
+            raise ValueError("there is nothing to train on: got no vectors")
+        mean = first / weight
+        deviation = (second / weight - mean.square()).clamp_min(0).sqrt()
+        return Moments(float(weight[0]), mean.float(), deviation.float())
+
+    def sample(self, count: int, seed: int) -> tuple[Tensor, Tensor | None]:
+        """About ``count`` vectors drawn without repetition from all ranks, with their weights; the same on every rank.
+
+        A rank draws in proportion to its vectors. Costs one pass.
+        """
+        everyone = sum_over_ranks_(torch.tensor(float(len(self))))
+        own = min(len(self), -(-count * len(self) // int(everyone)))
+        generator = torch.Generator().manual_seed(seed + rank())
+        if len(self) <= 16 * count:
+            chosen = torch.randperm(len(self), generator=generator)[:own]
+        else:  # a permutation of everything would be larger than what is drawn from it
+            chosen = torch.randint(len(self), (own,), generator=generator).unique()
+        chosen = chosen.sort().values
+        vectors, weights = [torch.empty(0, self.dim)], [torch.empty(0)]
+        for chunk in self:
+            inside = (chosen >= chunk.rows.start) & (chosen < chunk.rows.stop)
+            place = (chosen[inside] - chunk.rows.start).to(chunk.vectors.device)
+            vectors.append(chunk.vectors[place].cpu())
+            if chunk.weights is not None:
+                weights.append(chunk.weights[place].cpu())
+        together = gather_rows(torch.cat(vectors))
+        return together, None if self.weights is None else gather_rows(torch.cat(weights))
