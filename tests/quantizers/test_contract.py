@@ -27,7 +27,7 @@ from codeword import (
     Uniform,
     VectorQuantizer,
 )
-from tests.contracts.quantizer import QuantizerContract
+from contracts.quantizer import QuantizerContract
 
 THROUGH_OUTPUT = Gradient(codebook=0.0, commitment=0.0)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from codeword import ChannelsFirst, DepthDropout, ResidualQuantizer, VectorQuantizer, seed
-from tests.contracts.quantizer import vectors
+from contracts.steps import vectors
 
 CHANNELS = 5
 

@@ -53,7 +53,7 @@ RESIDUAL = {
 }
 
 
-def data(seed=0, rows=300):
+def data(seed=0, rows=150):
     return torch.randn(1, rows, DIM, generator=torch.Generator().manual_seed(seed))
 
 
@@ -75,25 +75,26 @@ def build(kind, options, steps):
 def cases():
     for kind, table in ((VectorQuantize, SINGLE), (ResidualVQ, RESIDUAL)):
         for name, options in table.items():
-            for steps in (0, 4):
+            for steps in (0, 2):
                 yield pytest.param(kind, options, steps, id=f"{kind.__name__} {name} {steps}")
 
 
 @pytest.mark.parametrize(("kind", "options", "steps"), list(cases()))
-@pytest.mark.parametrize("as_state", [False, True])
-def test_same_codes_and_vectors(kind, options, steps, as_state):
+def test_same_codes_and_vectors(kind, options, steps):
     peer, x = build(kind, options, steps), data()
     with torch.no_grad():
         theirs, indices, _ = peer(x)
-    quantizer = from_vector_quantize_pytorch(peer.state_dict() if as_state else peer)
-    assert not quantizer.training
-    out = quantizer(x)
-    assert torch.equal(out.codes, indices.reshape(*x.shape[:-1], -1))
-    torch.testing.assert_close(out.vectors, theirs, rtol=0, atol=ROUNDING)
-    torch.testing.assert_close(quantizer.decode(out.codes), theirs, rtol=0, atol=ROUNDING)
-    outer = Projected if "codebook_dim" in options else VectorQuantizer if kind is VectorQuantize else ResidualQuantizer
-    assert type(quantizer) is outer
-    assert quantizer.dim == DIM
+        if "diveq" in options:  # there forward adds noise in evaluation, too
+            theirs = peer.get_output_from_indices(indices)
+    for quantizer in (from_vector_quantize_pytorch(peer), from_vector_quantize_pytorch(peer.state_dict())):
+        assert not quantizer.training
+        out = quantizer(x)
+        assert torch.equal(out.codes, indices.reshape(*x.shape[:-1], -1))
+        torch.testing.assert_close(out.vectors, theirs, rtol=0, atol=ROUNDING)
+        torch.testing.assert_close(quantizer.decode(out.codes), theirs, rtol=0, atol=ROUNDING)
+        plain = VectorQuantizer if kind is VectorQuantize else ResidualQuantizer
+        assert type(quantizer) is (Projected if "codebook_dim" in options else plain)
+        assert quantizer.dim == DIM
 
 
 @pytest.mark.parametrize(("kind", "options"), [(VectorQuantize, {}), (ResidualVQ, {"codebook_dim": 5})])
@@ -108,14 +109,12 @@ def test_loaded_is_saved_and_trained_like_any_other(kind, options, tmp_path):
 
 def test_moving_averages_go_on_where_the_peer_was():
     peer = build(VectorQuantize, {"decay": 0.7, "commitment_weight": 0.5, "eps": 1e-4}, 5).train()
-    quantizer = from_vector_quantize_pytorch(peer).train()
+    quantizer = from_vector_quantize_pytorch(peer, revival=Keep()).train()
     assert quantizer.codebook.learning == MovingAverage(decay=0.7, commitment=0.5, smoothing=1e-4)
-    quantizer = VectorQuantizer(DIM, 24, learning=quantizer.codebook.learning, revival=Keep())
-    quantizer.load_state_dict(from_vector_quantize_pytorch(peer).state_dict(), strict=False)
     for step in range(4):
         x = data(100 + step)
         _, indices, loss = peer(x)
-        out = quantizer.train()(x)
+        out = quantizer(x)
         codeword.update(quantizer)
         assert torch.equal(out.codes.squeeze(-1), indices)
         torch.testing.assert_close(out.loss, loss.detach(), rtol=ROUNDING, atol=0)

@@ -153,7 +153,7 @@ def test_scores_are_distances_of_the_bounded_vector(per_code, bounding, referenc
 
 
 def test_scores_of_a_large_code_name_the_repair():
-    with pytest.raises(ValueError, match="features_per_code=1"):
+    with pytest.raises(ValueError, match="features_per_code"):
         ScalarQuantizer([8] * 6).scores(torch.zeros(6))
     assert ScalarQuantizer([16] * 4).scores(torch.zeros(4)).shape == (65536,)
 
@@ -185,7 +185,7 @@ def test_a_level_of_a_residual_quantizer():
 @pytest.mark.parametrize(
     ("arguments", "repair"),
     [
-        (([8] * 22,), "features_per_code=1"),
+        (([8] * 22,), "features_per_code"),
         (([],), "at least 1"),
         (([5, 0],), "at least 1"),
         (([5, 2],), "Symmetric"),
@@ -199,7 +199,7 @@ def test_mistakes_are_named(arguments, repair):
 
 
 def test_no_groups_of_nothing():
-    with pytest.raises(ValueError, match="features_per_code=0"):
+    with pytest.raises(ValueError, match="0 features per code"):
         ScalarQuantizer([5, 5], features_per_code=0)
     with pytest.raises(ValueError, match="decode"):
         ScalarQuantizer([8] * 20).codebooks()
@@ -221,9 +221,10 @@ def test_export():
 
 
 @pytest.mark.compile
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
 @pytest.mark.parametrize("training", [True, False])
 def test_compiles_whole(training):
     quantizer, x = ScalarQuantizer([8, 5, 5, 3, 4, 4]).train(training), vectors().requires_grad_()
-    out = torch.compile(quantizer, fullgraph=True)(x)
+    out = torch.compile(quantizer, fullgraph=True, backend="aot_eager")(x)
     assert torch.equal(out.codes, quantizer(x).codes)
     torch.testing.assert_close(out.vectors, quantizer(x).vectors)

@@ -7,7 +7,7 @@ from torch import Tensor
 from codeword.functional.cross_tables import CrossTables
 from codeword.functional.smallest import smallest
 
-_CANDIDATES = 1 << 20  # scores of candidates held at once: 4 MB in float32
+_CANDIDATES = 1 << 19  # scores of candidates held at once: 2 MB in float32
 
 
 def beam_search(
@@ -17,7 +17,7 @@ def beam_search(
 
     Level m keeps the ``width`` best of all sums :math:`c_1 + \dots + c_m` that extend a kept sum of level m - 1:
 
-    .. math:: E_m(b, k) = E_{m-1}(b) + \tfrac12 |c_k|^2 - \langle x, c_k \rangle + \sum_{i \in b} \langle c_i, c_k\rangle
+    .. math:: E_m(b, k) = E_{m-1}(b) + \tfrac12 |c_k|^2 - \langle x - \sum_{i \in b} c_i, c_k \rangle
 
     ::
 
@@ -48,25 +48,27 @@ def beam_search(
 
 def _search_levels(block: Tensor, tables: CrossTables, width: int, depth: Tensor | None, codes: Tensor) -> None:
     """Write the codes of a block of centred vectors."""
+    starts = torch.tensor(tables.row_starts, device=block.device)
     attraction = tables.attraction(block)
     scores = block.square().sum(1, keepdim=True) / 2
-    rows = torch.empty(len(block), 1, 0, dtype=torch.int64, device=block.device)
+    rows = tables.no_rows(len(block)).unsqueeze(1)  # of every kept sum: that of the bias, then its codewords
     going = torch.arange(len(block), device=block.device)  # vectors whose beam has not ended
     for level in range(tables.levels):
         if depth is not None:
             more = depth[going] > level
+            codes[going[~more], :level] = rows[~more, 0, 1:] - starts[:level]
             going, rows, scores, attraction = going[more], rows[more], scores[more], attraction[more]
             if not len(going):
-                break
+                return
         pull = attraction[:, None, tables.span(level)]
         candidates = tables.repulsion(rows.flatten(0, 1), level).unflatten(0, scores.shape).add_(pull)
         candidates.add_(scores.unsqueeze(2))
         keep = 1 if level == tables.levels - 1 else min(width, scores.shape[1] * tables.sizes[level])
         scores, parent, column = _best(candidates, keep)
-        # A vector that is not finite may choose from the padding: it gets the last codeword.
-        row = column.clamp_(max=tables.sizes[level] - 1).add_(tables.row_starts[level])
-        rows = torch.cat([rows.gather(1, _repeat(parent, level)), row.unsqueeze(2)], dim=2)
-        codes[going, : level + 1] = rows[:, 0] - torch.tensor(tables.row_starts[: level + 1], device=block.device)
+        if candidates.shape[2] > tables.sizes[level]:
+            column.clamp_(max=tables.sizes[level] - 1)  # a vector that is not finite may choose from the padding
+        rows = torch.cat([rows.gather(1, _repeat(parent, level + 1)), column.unsqueeze(2) + starts[level]], dim=2)
+    codes[going] = rows[:, 0, 1:] - starts[:-1]
 
 
 def set_beam(x: Float[Tensor, "*batch dim"], tables: CrossTables, width: int) -> Int[Tensor, "*batch levels"]:
@@ -104,6 +106,7 @@ def _search_sets(block: Tensor, tables: CrossTables, width: int) -> Tensor:
     for step in range(tables.levels):
         # Sets that never were any good may lack a codeword; their scores are infinite.
         rows = taken.sort(dim=2).values[..., tables.levels - step :].clamp_(min=0).flatten(0, 1)
+        rows = torch.cat([tables.no_rows(len(rows)), rows], dim=1)
         repulsion = torch.cat([tables.repulsion(rows, level) for level in range(tables.levels)], dim=1)
         candidates = repulsion.unflatten(0, scores.shape).add_(attraction).add_(scores.unsqueeze(2))
         for level in range(tables.levels):
@@ -149,7 +152,7 @@ def _repeat(index: Tensor, times: int) -> Tensor:
 
 def _rows(candidates_per_vector: int) -> int:
     """Vectors per block: enough to hide the cost of a call, few enough for the candidates to stay in the cache."""
-    return min(1024, max(16, _CANDIDATES // candidates_per_vector))
+    return min(512, max(16, _CANDIDATES // candidates_per_vector))
 
 
 def _check(x: Tensor, tables: CrossTables, width: int) -> None:

@@ -68,22 +68,25 @@ class CrossTables:
         """Negative inner products of vectors with all codewords; (vectors, columns)."""
         return _product(x, self.negated)
 
+    def no_rows(self, count: int) -> Tensor:
+        """Empty sets as ``repulsion`` takes them: the row below all codewords, which holds the bias; (count, 1)."""
+        return torch.full((count, 1), self.row_starts[-1], device=self.stacked.device)
+
     def repulsion(self, rows: Tensor, level: int) -> Tensor:
         """Half the squared norms of a level's codewords plus their inner products with sums of other codewords.
 
         Args:
-            rows: The codewords of every sum, (sums, any number).
+            rows: The row of the bias, then those of the codewords of every sum; (sums, 1 + any number).
             level: Its codewords are the columns of the result, (sums, padded).
         """
         if self.cross:
-            last = rows.new_full((len(rows), 1), self.row_starts[-1])
-            return embedding_bag(torch.cat([rows, last], dim=1), self.cross[level], mode="sum")
-        sums = self.stacked[rows].sum(1)
+            return embedding_bag(rows, self.cross[level], mode="sum")
+        sums = self.stacked[rows[:, 1:]].sum(1)
         return self.bias[self.span(level)] - _product(sums, self.negated[:, self.span(level)])
 
 
 def cross_tables(codebooks: Sequence[Tensor], *, limit: int = _LARGEST_CROSS) -> CrossTables:
-    """Tables for beam search and iterated conditional modes, computed in float64.
+    """Tables for beam search and iterated conditional modes, in the precision of the codebooks, float32 at least.
 
     Args:
         codebooks: One table of codewords (size, dim) per level; sizes may differ.
@@ -107,10 +110,13 @@ def cross_tables(codebooks: Sequence[Tensor], *, limit: int = _LARGEST_CROSS) ->
     for start, table in zip(column_starts, tables, strict=False):
         columns[start : start + len(table)] = table
         bias[start : start + len(table)] = table.square().sum(1) / 2
-    cross: tuple[Tensor, ...] = ()
+    cross: list[Tensor] = []
     if len(stacked) * sum(padded) <= limit:
-        levels = zip(columns.split(padded), bias.split(padded), strict=True)
-        cross = tuple(torch.cat([stacked @ level.t(), half[None]]).to(dtype) for level, half in levels)
+        with torch.autocast(stacked.device.type, enabled=False), fast_matmul():
+            for level, half in zip(columns.to(dtype).split(padded), bias.split(padded), strict=True):
+                cross.append(level.new_empty(len(stacked) + 1, len(level)))
+                torch.mm(stacked.to(dtype), level.t(), out=cross[-1][:-1])
+                cross[-1][-1] = half
     return CrossTables(
         sizes=sizes,
         row_starts=(0, *accumulate(sizes)),
@@ -119,7 +125,7 @@ def cross_tables(codebooks: Sequence[Tensor], *, limit: int = _LARGEST_CROSS) ->
         stacked=stacked.to(dtype),
         negated=columns.neg().t().to(dtype).contiguous(),
         bias=bias.to(dtype),
-        cross=cross,
+        cross=tuple(cross),
     )
 
 

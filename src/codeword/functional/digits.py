@@ -16,6 +16,9 @@ from torch import Tensor
 
 _MOST_CODES = 1 << 63  # what int64 numbers from 0 can tell apart
 _MOST_SCORES = 1 << 16  # a table of scores per vector beyond this is a mistake
+_REPAIR = (
+    "spread the features over several codes (features_per_code of ScalarQuantizer, bits_per_code of BinaryQuantizer)"
+)
 
 
 def code_sizes(sizes: Sequence[int], features_per_code: int) -> tuple[int, ...]:
@@ -26,14 +29,14 @@ def code_sizes(sizes: Sequence[int], features_per_code: int) -> tuple[int, ...]:
     """
     if not sizes or min(sizes) < 1 or features_per_code < 1:
         raise ValueError(
-            f"every feature needs at least 1 value and every code at least 1 feature, "
-            f"got sizes {tuple(sizes)} and features_per_code={features_per_code}"
+            "every feature needs at least 1 value and every code at least 1 feature, "
+            f"got sizes {tuple(sizes)} and {features_per_code} features per code"
         )
     products = [math.prod(group) for group in _groups(sizes, features_per_code)]
     if max(products) > _MOST_CODES:
         raise ValueError(
-            f"a code of {features_per_code} features has up to {max(products):.3g} values, more than the 2^63 that "
-            "int64 holds: give features_per_code=1, or any number whose product fits"
+            f"{features_per_code} features per code make up to {max(products):.3g} codes, more than the 2^63 of int64: "
+            f"{_REPAIR}"
         )
     return tuple(products)
 
@@ -87,8 +90,8 @@ def digit_scores(x: Float[Tensor, "*batch dim"], values: Sequence[Float[Tensor, 
     size = math.prod(len(value) for value in values)
     if size > _MOST_SCORES:
         raise ValueError(
-            f"this code has {size} values, too many to score one by one: give features_per_code=1 (or a few) to the "
-            "quantizer, and it scores small codes; the distances of features add up"
+            f"{size} codes are too many to score one by one (at most {_MOST_SCORES}): {_REPAIR}; distances of "
+            "different codes of a vector add up"
         )
     scores = x.new_zeros(*x.shape[:-1], 1)
     for feature, value in zip(x.unbind(-1), values, strict=True):

@@ -37,11 +37,11 @@ class _StraightThrough(torch.autograd.Function):
     """No arithmetic at all: a tensor as large as the batch costs more to write than the search that chose it."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, codeword: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, codeword: Tensor) -> Tensor:  # pyrefly: ignore
         return codeword.view_as(codeword)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyrefly: ignore
         return grad, None
 
 
@@ -80,7 +80,7 @@ class _WeighedError(torch.autograd.Function):
     """One difference saved, and as many products as there are gradients."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, codeword: Tensor, codebook: float, commitment: float) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, codeword: Tensor, codebook: float, commitment: float) -> tuple[Tensor, Tensor]:  # pyrefly: ignore
         difference = x - codeword
         with torch.autocast(x.device.type, enabled=False):
             errors = (difference.unsqueeze(-2) @ difference.unsqueeze(-1)).reshape(x.shape[:-1])
@@ -90,7 +90,7 @@ class _WeighedError(torch.autograd.Function):
         return errors * ((codebook + commitment) / x.shape[-1]), errors
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # pyrefly: ignore
         (difference,) = ctx.saved_tensors
         scale = grad.unsqueeze(-1) * (2.0 / difference.shape[-1])
         codebook, commitment = ctx.weights

@@ -32,14 +32,14 @@ def icm(
     starts = torch.tensor(tables.row_starts[:-1], device=x.device)
     with torch.inference_mode():
         for part, block in tables.centred(flat, _BLOCK):
-            rows = result[part] + starts
+            rows = torch.cat([tables.no_rows(len(block)), result[part] + starts], dim=1)
             _sweep(block, tables, rows, sweeps)
-            result[part] = rows - starts
+            result[part] = rows[:, 1:] - starts
     return result.reshape(codes.shape)
 
 
 def _sweep(block: Tensor, tables: CrossTables, rows: Tensor, sweeps: int) -> None:
-    """Improve the codes of a block of centred vectors, given as rows, in place."""
+    """Improve the codes of a block of centred vectors, given as rows after that of the bias, in place."""
     attraction = tables.attraction(block)
     margin = block.square().sum(1, keepdim=True) * (_MARGIN / 2)
     going = torch.arange(len(block), device=block.device)
@@ -47,14 +47,12 @@ def _sweep(block: Tensor, tables: CrossTables, rows: Tensor, sweeps: int) -> Non
     for _ in range(sweeps):
         before = current.clone()
         for level in range(tables.levels):
-            others = torch.cat([current[:, :level], current[:, level + 1 :]], dim=1)
+            others = torch.cat([current[:, : level + 1], current[:, level + 2 :]], dim=1)
             scores = tables.repulsion(others, level).add_(attraction[:, tables.span(level)])
-            start = tables.row_starts[level]
-            old = scores.gather(1, current[:, level : level + 1] - start)
+            row, start = current[:, level + 1 : level + 2], tables.row_starts[level]
+            old = scores.gather(1, row - start)
             new, place = scores.min(1, keepdim=True)
-            current[:, level : level + 1] = torch.where(
-                new < old - margin, place + start, current[:, level : level + 1]
-            )
+            row.copy_(torch.where(new < old - margin, place + start, row))
         rows[going] = current
         moved = (current != before).any(1)
         if not moved.any():

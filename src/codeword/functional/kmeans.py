@@ -68,7 +68,7 @@ class LloydStatistics(NamedTuple):
 
     Attributes:
         counts: As in :class:`ClusterSums`.
-        sums: As in :class:`ClusterSums`.
+        sums: As in :class:`ClusterSums`, but of the differences from the codeword: an offset costs no digits.
         error: Sum of (weighted) squared distances to the nearest codeword.
         places: Vectors drawn without repetition in proportion to their squared distances, most likely first.
         keys: What orders the draw: the largest keys of all chunks together are a draw from all chunks.
@@ -84,6 +84,7 @@ class LloydStatistics(NamedTuple):
 def lloyd_statistics(
     x: Float[Tensor, "count dim"],
     codebook: Float[Tensor, "size dim"],
+    codes: Int[Tensor, " count"],
     generator: torch.Generator,
     weights: Float[Tensor, " count"] | None = None,
 ) -> LloydStatistics:
@@ -92,18 +93,18 @@ def lloyd_statistics(
     Args:
         x: Vectors.
         codebook: Codewords.
-        generator: Draws the places for codewords that nothing chooses.
+        codes: The codeword of every vector.
+        generator: Draws the places for codewords that nothing chooses; on the processor.
         weights: Weight of every vector, 1 if not given.
     """
-    codes = nearest(x, codebook)
-    counts, sums = cluster_sums(x, codes, len(codebook), weights)
-    error = (x - codebook[codes]).square().sum(1).double()
+    difference = x - codebook[codes]
+    counts, sums = cluster_sums(difference, codes, len(codebook), weights)
+    error = difference.square().sum(1).double()
     if weights is not None:
         error *= weights
     # The largest of log(error) + Gumbel noise are a draw without repetition in proportion to the error.
     noise = torch.rand(len(x), generator=generator, dtype=torch.float64).to(x.device)
-    keys = error.log() - (-noise.log()).log()
-    keys, place = keys.topk(min(_PLACES, len(codebook), len(x)))
+    keys, place = (error.log() - (-noise.log()).log()).topk(min(_PLACES, len(codebook), len(x)))
     return LloydStatistics(counts, sums, error.sum(), x[place], keys)
 
 
@@ -122,8 +123,7 @@ def moved(codebook: Float[Tensor, "size dim"], found: LloydStatistics) -> Float[
     Codewords that find no vector with an error keep their place.
     """
     used = found.counts > 0
-    means = found.sums / found.counts.where(used, 1.0).unsqueeze(1)
-    result = torch.where(used.unsqueeze(1), means.to(codebook.dtype), codebook)
+    result = (codebook + found.sums / found.counts.where(used, 1.0).unsqueeze(1)).to(codebook.dtype)
     idle = (~used).nonzero().squeeze(1)
     places = found.places[torch.isfinite(found.keys)]
     result[idle[: len(places)]] = places[: len(idle)].to(codebook.dtype)
@@ -253,5 +253,5 @@ def kmeans(
     for _ in range(steps):
         if spherical:
             codebook = normalize(codebook, dim=1)
-        codebook = moved(codebook, lloyd_statistics(x, codebook, generator, weights))
+        codebook = moved(codebook, lloyd_statistics(x, codebook, nearest(x, codebook), generator, weights))
     return normalize(codebook, dim=1) if spherical else codebook

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-_ROWS = {"cpu": 128}  # rows of a block; accelerators want fewer, larger products
-_ROWS_ELSEWHERE = 8192
+_PRODUCTS = 1 << 22  # multiplications of a block: enough to hide the cost of a call, few enough for a single vector
+_ROWS_ELSEWHERE = 8192  # accelerators want fewer, larger products
 
 
 @cache
@@ -74,15 +74,16 @@ def linear(x: Float[Tensor, "*batch dim"], weight: Float[Tensor, "out dim"]) -> 
 
 @torch.library.custom_op("codeword::linear", mutates_args=(), schema="(Tensor x, Tensor weight) -> Tensor")
 def _linear(x: Tensor, weight: Tensor) -> Tensor:
-    rows = _ROWS.get(x.device.type, _ROWS_ELSEWHERE)
-    out = x.new_empty(x.shape[0], weight.shape[0])
+    # The shape of a block depends on the matrix alone.
+    rows = min(1024, max(64, _PRODUCTS // max(weight.numel(), 1))) if x.device.type == "cpu" else _ROWS_ELSEWHERE
+    out = x.new_empty(-(-x.shape[0] // rows) * rows, weight.shape[0])
     block, columns = x.new_zeros(rows, x.shape[1]), weight.t()
     with torch.autocast(x.device.type, enabled=False), fast_matmul():
         for start in range(0, x.shape[0], rows):
             part = x[start : start + rows]
             block[: len(part)] = part  # copied, so that every product also meets the same memory alignment
-            out[start : start + rows] = torch.mm(block, columns)[: len(part)]
-    return out
+            torch.mm(block, columns, out=out[start : start + rows])
+    return out[: x.shape[0]]
 
 
 @_linear.register_fake

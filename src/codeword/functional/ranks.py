@@ -3,6 +3,8 @@
 Asked at every call and never remembered: a quantizer may be built before the process group exists.
 """
 
+from typing import cast
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -31,7 +33,7 @@ def mean_count(count: Tensor) -> Tensor:
         return count
     from torch.distributed import _functional_collectives as collectives
 
-    return collectives.all_reduce(count, "sum", dist.group.WORLD) / world_size()
+    return collectives.all_reduce(count, "sum", cast(dist.ProcessGroup, dist.group.WORLD)) / world_size()
 
 
 def row_counts(rows: Tensor) -> list[int]:
@@ -48,9 +50,16 @@ def gather_rows(rows: Tensor) -> Tensor:
     counts = row_counts(rows)
     padded = rows.new_zeros(max(counts), *rows.shape[1:])
     padded[: len(rows)] = rows
-    parts = [torch.empty_like(padded) for _ in counts]
-    dist.all_gather(parts, padded)
-    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+    return torch.cat([part[:count] for part, count in zip(gather_alike(padded), counts, strict=True)])
+
+
+def gather_alike(value: Tensor) -> Tensor:
+    """Tensors of one shape from all ranks, stacked in rank order."""
+    if world_size() == 1:
+        return value.unsqueeze(0)
+    parts = [torch.empty_like(value) for _ in range(world_size())]
+    dist.all_gather(parts, value)
+    return torch.stack(parts)
 
 
 def broadcast_(value: Tensor) -> Tensor:

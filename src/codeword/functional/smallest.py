@@ -26,11 +26,14 @@ def smallest(scores: Float[Tensor, "rows count"], k: int) -> tuple[Float[Tensor,
 def _smallest(scores: Tensor, k: int, *, final: bool) -> tuple[Tensor, Tensor]:
     rows, count = scores.shape
     if count % FOLD or count < 2 * FOLD * k:
-        return scores.min(1, keepdim=True) if k == 1 else scores.topk(k, 1, largest=False, sorted=final)
+        return _least(scores, k, final=final)
     width = count // FOLD
-    folded = scores.view(rows, FOLD, width)
-    _, groups = _smallest(folded.amin(1), k, final=False)
-    members = folded.gather(2, groups.unsqueeze(1).expand(rows, FOLD, k)).view(rows, FOLD * k)
-    value, place = members.min(1, keepdim=True) if k == 1 else members.topk(k, 1, largest=False, sorted=final)
-    row = place // k
-    return value, groups.gather(1, place.sub_(row, alpha=k)).add_(row, alpha=width)
+    _, groups = _smallest(scores.view(rows, FOLD, width).amin(1), k, final=False)
+    members = torch.arange(0, count, width, device=scores.device).unsqueeze(1) + groups.unsqueeze(1)
+    members = members.view(rows, FOLD * k)
+    value, place = _least(scores.gather(1, members), k, final=final)
+    return value, members.gather(1, place)
+
+
+def _least(scores: Tensor, k: int, *, final: bool) -> tuple[Tensor, Tensor]:
+    return scores.min(1, keepdim=True) if k == 1 else scores.topk(k, 1, largest=False, sorted=final)

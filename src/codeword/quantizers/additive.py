@@ -1,5 +1,6 @@
 """Codewords that add up and are chosen together."""
 
+import json
 from collections.abc import Sequence
 
 import torch
@@ -7,12 +8,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from codeword.functional.cross_tables import cross_tables
+from codeword.functional.cross_tables import means_to_first
 from codeword.functional.gradient import straight_through
 from codeword.quantizers.base import Quantizer
-from codeword.quantizers.config import register
+from codeword.quantizers.config import describe, register
 from codeword.quantizers.estimator import Estimator, StraightThrough
-from codeword.quantizers.search import Beam, Refined, Search
+from codeword.quantizers.search import Beam, Refined, Search, joint_codes
 from codeword.quantizers.vector import VectorQuantizer, plain_levels, ready_tables, sum_of_rows
 from codeword.types import Selected
 
@@ -45,6 +46,7 @@ class AdditiveQuantizer(Quantizer):
         self.parts = nn.ModuleList(levels)
         self.dim, self.sizes = levels[0].dim, tuple(level.sizes[0] for level in levels)
         self.search = search or Refined(Beam(16), sweeps=4)
+        self._settings = json.dumps(describe(self.search))
         self.estimator = estimator or StraightThrough()
 
     def select(
@@ -58,8 +60,7 @@ class AdditiveQuantizer(Quantizer):
     ) -> Selected:
         target = x if target is None else target
         rows, keep = x.detach().reshape(-1, self.dim), None if mask is None else mask.reshape(-1)
-        tables = cross_tables(ready_tables(self._levels, rows, keep))
-        index = self.search(rows, tables).reshape(*x.shape[:-1], self.levels)
+        index = self._search(rows, ready_tables(self._levels, rows, keep)).reshape(*x.shape[:-1], self.levels)
         words = [F.embedding(index[..., m], q.codebook.vectors) for m, q in enumerate(self._levels)]
         total = torch.stack(words).sum(0)
         losses = self._losses(target, total, words, index, keep) if self.training else x.new_zeros(x.shape[:-1]).float()
@@ -68,8 +69,7 @@ class AdditiveQuantizer(Quantizer):
     def search_codes(
         self, x: Float[Tensor, "*batch dim"], depth: Int[Tensor, "*batch"] | None
     ) -> Int[Tensor, "*batch levels"]:
-        tables = cross_tables([table.detach() for table in self.codebooks()])
-        return self.search(x.reshape(-1, self.dim), tables).reshape(*x.shape[:-1], self.levels)
+        return self._search(x.reshape(-1, self.dim), self.codebooks()).reshape(*x.shape[:-1], self.levels)
 
     def decode(self, codes: Int[Tensor, "*batch levels"]) -> Float[Tensor, "*batch dim"]:
         self.check_levels(codes)
@@ -85,8 +85,8 @@ class AdditiveQuantizer(Quantizer):
         with torch.no_grad():
             codes = self.search_codes(x, None)
             codes[..., level] = -1
-            rest = x - self.decode(codes)
-        return self._levels[level].scores(rest)
+            others = self.decode(codes)
+        return self._levels[level].scores(x - others)
 
     def check_training(self, estimator: Estimator) -> None:
         for level in self._levels:
@@ -94,6 +94,10 @@ class AdditiveQuantizer(Quantizer):
 
     def arguments(self) -> dict[str, object]:
         return {"levels": list(self.parts), "search": self.search, "estimator": self.estimator}
+
+    def _search(self, rows: Tensor, tables: list[Tensor]) -> Tensor:
+        # Sums stay what they are, and those that are not complete yet are compared as if the rest were average.
+        return joint_codes(rows, means_to_first(tables), self._settings)
 
     def _losses(self, target: Tensor, total: Tensor, words: list[Tensor], index: Tensor, keep: Tensor | None) -> Tensor:
         """Statistics of every level, and the losses of the total error, weighed as the first level says."""

@@ -212,11 +212,27 @@ class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC):
         (save_directory / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, **hub: object) -> "Quantizer":
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        **_: object,
+    ) -> "Quantizer":
         folder = Path(model_id)
         if not folder.is_dir():
-            known = {k: v for k, v in hub.items() if k in ("revision", "cache_dir", "token", "local_files_only")}
-            folder = Path(snapshot_download(model_id, allow_patterns=[CONFIG, WEIGHTS], **known))
+            download = snapshot_download(
+                model_id,
+                allow_patterns=[CONFIG, WEIGHTS],
+                revision=revision,
+                cache_dir=cache_dir,
+                token=token,
+                local_files_only=local_files_only,
+            )
+            folder = Path(download)
         model = load(folder)
         if not isinstance(model, cls):
             raise ValueError(f"{model_id} holds a {type(model).__name__}, not a {cls.__name__}: load it as such")

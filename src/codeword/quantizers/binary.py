@@ -83,13 +83,16 @@ class EntropyLoss:
     Attributes:
         weight: w; 0 switches the loss off.
         diversity: gamma.
-        sharpness: s, the log odds of a bit where a vector lies on its corner. The usual beta = 100 is 400 on the unit
-            cube, where only vectors within a hundredth of a border learn anything, and 400 / bits on the sphere.
+        sharpness: s, the log odds of a bit where a vector lies on its corner.
+
+    Note:
+        The usual beta = 100 is a sharpness of 400 on the unit cube, where only features within a hundredth of 0 have a
+        derivative at all, and of 400 / bits on the sphere; the default is softer.
     """
 
     weight: float = 0.1
     diversity: float = 1.0
-    sharpness: float = 10.0
+    sharpness: float = 2.0
 
     def __post_init__(self) -> None:
         if self.weight < 0 or self.diversity < 0 or self.sharpness <= 0:
@@ -107,9 +110,10 @@ class EntropyLoss:
         odds = x * (self.sharpness / side)
         own = _bit_entropy(odds).sum(-1)
         bit = torch.sigmoid(odds)
-        counted = bit.detach() if mask is None else torch.where(mask.unsqueeze(-1), bit.detach(), 0.0)
-        number = torch.tensor(bit[..., 0].numel(), device=x.device) if mask is None else mask.sum()
-        sums = torch.cat([counted.reshape(-1, x.shape[-1]).sum(0), number.to(x.dtype).reshape(1)])
+        counted, number = bit.detach(), bit.new_full((1,), bit[..., 0].numel())
+        if mask is not None:
+            counted, number = torch.where(mask.unsqueeze(-1), counted, 0.0), mask.sum().to(bit.dtype).reshape(1)
+        sums = torch.cat([counted.reshape(-1, x.shape[-1]).sum(0), number])
         sums = mean_count(sums)  # over ranks: the ratio below is that of the whole batch
         mean = (sums[:-1] / sums[-1].clamp_min(_RAREST)).clamp(_RAREST, 1 - _RAREST)
         slope = torch.log1p(-mean) - mean.log()

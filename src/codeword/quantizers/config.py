@@ -1,6 +1,6 @@
 """Objects to plain JSON values and back: what a saved model writes beside its weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -33,7 +33,7 @@ def describe(value: object) -> Plain:
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence):
         return [describe(part) for part in value]
     if isinstance(value, Configured):
         return {"type": _name(value), **{k: describe(v) for k, v in value.arguments().items()}}

@@ -16,11 +16,14 @@ class Learning(ABC):
 
     Attributes:
         averaged: Whether the codebook is a moving average of the data it serves rather than a parameter.
-        commitment: Weight of the loss that pulls vectors to their codewords.
     """
 
     averaged: ClassVar[bool]
-    commitment: float
+
+    @property
+    @abstractmethod
+    def commitment(self) -> float:
+        """Weight of the loss that pulls vectors to their codewords."""
 
     @property
     @abstractmethod

@@ -13,6 +13,7 @@ from codeword.quantizers.estimator import Estimator
 from codeword.quantizers.geometry import Cosine, Euclidean, Geometry
 from codeword.quantizers.learning import Gradient, Learning, MovingAverage
 from codeword.quantizers.residual import ResidualQuantizer
+from codeword.quantizers.revival import Revival
 from codeword.quantizers.search import Greedy, Search
 from codeword.quantizers.vector import VectorQuantizer
 from codeword.quantizers.wrappers import Projected
@@ -35,6 +36,7 @@ class _Manner:
     """What every loaded level is made with."""
 
     learning: Learning
+    revival: Revival | None
     geometry: Geometry
     search: Search
     estimator: Estimator | None
@@ -44,6 +46,7 @@ def from_vector_quantize_pytorch(
     peer: nn.Module | Mapping[str, Tensor],
     *,
     learning: Learning | None = None,
+    revival: Revival | None = None,
     geometry: Geometry | None = None,
     search: Search | None = None,
     estimator: Estimator | None = None,
@@ -57,6 +60,7 @@ def from_vector_quantize_pytorch(
     Args:
         peer: The module, or its ``state_dict()``, which does not say everything: see below.
         learning: How the codebooks go on to learn. ``None``: as the module did; ``MovingAverage()`` for a state dict.
+        revival: ``None``: ``ReviveDead()``, which the peer leaves off by default.
         geometry: ``None``: that of the module; ``Euclidean()`` for a state dict, which finds the codes of
             ``use_cosine_sim=True`` as well, codewords being of length 1 there.
         search: The search of a residual quantizer. ``None``: ``Greedy()``.
@@ -69,9 +73,9 @@ def from_vector_quantize_pytorch(
 
     Note:
         A shared codebook arrives as one copy a level: codes are equal, further training would part the copies. The
-        peer's layouts (``channel_last=False``, image maps) are ``ChannelsFirst`` here. Training goes on by codeword's
-        rules: dead codewords are revived, and moving averages of a cosine codebook are those of the vectors as they
-        come, where the peer normalises both.
+        peer's layouts (``channel_last=False``, image maps) are ``ChannelsFirst`` here. Moving averages of a cosine
+        codebook go on with the vectors as they come, where the peer normalises both. A peer of ``diveq=True`` adds its
+        noise in evaluation too; here as in its own ``get_output_from_indices`` there is none.
     """
     module = peer if isinstance(peer, nn.Module) else None
     state = dict(peer.state_dict() if isinstance(peer, nn.Module) else peer)
@@ -82,6 +86,7 @@ def from_vector_quantize_pytorch(
         _check_module(module, search)
     manner = _Manner(
         learning or _learning(module),
+        revival,
         geometry or (Cosine() if module is not None and _first(module).use_cosine_sim else Euclidean()),
         search or Greedy(),
         estimator,
@@ -154,7 +159,12 @@ def _vector_quantizer(state: Mapping[str, Tensor], prefix: str, manner: _Manner)
         )
     size, dim = table.shape
     quantizer = VectorQuantizer(
-        dim, size, learning=manner.learning, geometry=manner.geometry, estimator=manner.estimator
+        dim,
+        size,
+        learning=manner.learning,
+        revival=manner.revival,
+        geometry=manner.geometry,
+        estimator=manner.estimator,
     )
     quantizer.codebook.assign(table)
     if isinstance(manner.learning, MovingAverage):

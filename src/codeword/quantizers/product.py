@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,10 @@ class ProductQuantizer(Quantizer):
         self.estimator = estimator or StraightThrough()
         self._even = len(set(self.widths)) == 1 and all(isinstance(part, VectorQuantizer) for part in parts)
 
+    @property
+    def _each(self) -> list[Quantizer]:
+        return cast(list[Quantizer], list(self.parts))
+
     def select(
         self,
         x: Float[Tensor, "*batch dim"],
@@ -54,7 +59,7 @@ class ProductQuantizer(Quantizer):
         goals = [None] * len(self.parts) if target is None else list(target.split(self.widths, -1))
         blocks = [
             part.select(block, mask=mask, gate=gate, straight=straight, target=goal)
-            for part, block, goal in zip(self.parts, x.split(self.widths, -1), goals, strict=True)
+            for part, block, goal in zip(self._each, x.split(self.widths, -1), goals, strict=True)
         ]
         carriers = [torch.zeros_like(b.vectors) if b.carrier is None else b.carrier for b in blocks]
         return Selected(
@@ -67,22 +72,23 @@ class ProductQuantizer(Quantizer):
     def search_codes(
         self, x: Float[Tensor, "*batch dim"], depth: Int[Tensor, "*batch"] | None
     ) -> Int[Tensor, "*batch levels"]:
-        blocks = zip(self.parts, x.split(self.widths, -1), strict=True)
+        blocks = zip(self._each, x.split(self.widths, -1), strict=True)
         return torch.cat([part.search_codes(block, depth) for part, block in blocks], -1)
 
     def decode(self, codes: Int[Tensor, "*batch levels"]) -> Float[Tensor, "*batch dim"]:
         self.check_levels(codes)
         if self._even:
             # Blocks of one width: all of them are rows of one table, gathered straight into place.
-            tables = torch.cat([part.codebooks()[0] for part in self.parts])
+            tables = torch.cat([part.codebooks()[0] for part in self._each])
             starts = torch.tensor([0, *itertools.accumulate(self.sizes)][:-1], device=codes.device)
             return rows_of(torch.where(codes >= 0, codes + starts, -1), tables).flatten(-2)
-        blocks = codes.split([part.levels for part in self.parts], -1)
-        return torch.cat([part.decode(block) for part, block in zip(self.parts, blocks, strict=True)], -1)
+        blocks = codes.split([part.levels for part in self._each], -1)
+        return torch.cat([part.decode(block) for part, block in zip(self._each, blocks, strict=True)], -1)
 
     def codebooks(self) -> list[Float[Tensor, "_ dim"]]:
-        tables, left = [], 0
-        for part in self.parts:
+        tables: list[Tensor] = []
+        left = 0
+        for part in self._each:
             right = self.dim - left - part.dim
             tables += [F.pad(table, (left, right)) for table in part.codebooks()]
             left += part.dim
@@ -91,14 +97,14 @@ class ProductQuantizer(Quantizer):
     def scores(self, x: Float[Tensor, "*batch dim"], level: int = 0) -> Float[Tensor, "*batch size"]:
         if not 0 <= level < self.levels:
             raise ValueError(f"this quantizer has levels 0..{self.levels - 1}, got level {level}")
-        for part, block in zip(self.parts, x.split(self.widths, -1), strict=True):
+        for part, block in zip(self._each, x.split(self.widths, -1), strict=True):
             if level < part.levels:
                 return part.scores(block, level)
             level -= part.levels
         raise AssertionError("the level was checked above")
 
     def check_training(self, estimator: Estimator) -> None:
-        for part in self.parts:
+        for part in self._each:
             part.check_training(estimator)
 
     def arguments(self) -> dict[str, object]:

@@ -1,20 +1,21 @@
 """Levels that each quantize what the levels before have left."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from codeword.functional.cross_tables import cross_tables
 from codeword.functional.random import fresh_key, row_uniform
 from codeword.functional.ranks import rank
 from codeword.quantizers.base import Quantizer
-from codeword.quantizers.config import register
+from codeword.quantizers.config import describe, register
 from codeword.quantizers.estimator import Estimator, StraightThrough
-from codeword.quantizers.search import Greedy, Search
+from codeword.quantizers.search import Greedy, Search, joint_codes
 from codeword.quantizers.vector import VectorQuantizer, plain_levels, ready_tables, sum_of_rows
 from codeword.types import Selected
 
@@ -81,7 +82,12 @@ class ResidualQuantizer(Quantizer):
         self.sizes = tuple(size for stage in stages for size in stage.sizes)
         self.search, self.dropout = search or Greedy(), dropout
         self.estimator = estimator or StraightThrough()
+        self._settings = json.dumps(describe(self.search))
         self._plain = [] if isinstance(self.search, Greedy) else plain_levels(stages, type(self.search).__name__)
+
+    @property
+    def _each(self) -> list[Quantizer]:
+        return cast(list[Quantizer], list(self.stages))
 
     def select(
         self,
@@ -96,8 +102,9 @@ class ResidualQuantizer(Quantizer):
             gate = self.dropout.gate(x, self.gates)
         given = self._search_together(x, mask, gate) if self._plain else None
         residual, target = x, x if target is None else target
-        vectors, carrier, losses, codes = torch.zeros_like(x), None, 0.0, []
-        for number, stage in enumerate(self.stages):
+        vectors, carrier, losses = torch.zeros_like(x), None, torch.zeros(x.shape[:-1], device=x.device)
+        codes: list[Tensor] = []
+        for number, stage in enumerate(self._each):
             part = None if gate is None else gate[..., number]
             open_ = mask if part is None else (part > 0 if mask is None else mask & (part > 0))
             if given is None:
@@ -125,10 +132,11 @@ class ResidualQuantizer(Quantizer):
     ) -> Int[Tensor, "*batch levels"]:
         if self._plain:
             depth = None if depth is None else depth.reshape(-1)
-            tables = cross_tables([table.detach() for table in self.codebooks()])
-            return self.search(x.reshape(-1, self.dim), tables, depth).reshape(*x.shape[:-1], self.levels)
-        residual, codes = x, []
-        for number, stage in enumerate(self.stages):
+            found = joint_codes(x.reshape(-1, self.dim), self.codebooks(), self._settings, depth)
+            return found.reshape(*x.shape[:-1], self.levels)
+        residual = x
+        codes: list[Tensor] = []
+        for number, stage in enumerate(self._each):
             part = stage.search_codes(residual, None)
             residual = residual - stage.decode(part)
             codes.append(part if depth is None else torch.where((depth > number).unsqueeze(-1), part, -1))
@@ -138,32 +146,33 @@ class ResidualQuantizer(Quantizer):
         """Vectors of codes; also of a prefix, given as fewer levels or as -1."""
         codes = F.pad(codes, (0, max(self.levels - codes.shape[-1], 0)), value=-1)
         self.check_levels(codes)
-        if all(isinstance(stage, VectorQuantizer) for stage in self.stages):
+        if all(isinstance(stage, VectorQuantizer) for stage in self._each):
             return sum_of_rows(codes, self.codebooks())  # one pass over the output instead of one per level
-        parts = codes.split([stage.levels for stage in self.stages], dim=-1)
-        vectors = self.stages[0].decode(parts[0])
-        for stage, part in zip(list(self.stages)[1:], parts[1:], strict=True):
+        parts = codes.split([stage.levels for stage in self._each], dim=-1)
+        vectors = self._each[0].decode(parts[0])
+        for stage, part in zip(self._each[1:], parts[1:], strict=True):
             vectors = vectors + stage.decode(part)
         return vectors
 
     def codebooks(self) -> list[Float[Tensor, "_ dim"]]:
-        return [table for stage in self.stages for table in stage.codebooks()]
+        return [table for stage in self._each for table in stage.codebooks()]
 
     def scores(self, x: Float[Tensor, "*batch dim"], level: int = 0) -> Float[Tensor, "*batch size"]:
         """Scores of a level's codewords for what the stages before have left of ``x``, searched greedily."""
         if not 0 <= level < self.levels:
             raise ValueError(f"this quantizer has levels 0..{self.levels - 1}, got level {level}")
         residual = x
-        for stage in self.stages:
+        for stage in self._each:
             if level < stage.levels:
                 return stage.scores(residual, level)
             with torch.no_grad():
-                residual = residual - stage.decode(stage.search_codes(residual, None))
+                taken = stage.decode(stage.search_codes(residual, None))
+            residual = residual - taken
             level -= stage.levels
         raise AssertionError("the level was checked above")
 
     def check_training(self, estimator: Estimator) -> None:
-        for stage in self.stages:
+        for stage in self._each:
             stage.check_training(estimator)
 
     def arguments(self) -> dict[str, object]:
@@ -179,8 +188,8 @@ class ResidualQuantizer(Quantizer):
         keep = None if mask is None else mask.reshape(-1)
         depth = None if gate is None else (gate > 0).sum(-1).reshape(-1)
         rows = x.detach().reshape(-1, self.dim)
-        tables = cross_tables(ready_tables(self._plain, rows, keep))
-        return self.search(rows, tables, depth).reshape(*x.shape[:-1], self.levels)
+        codes = joint_codes(rows, ready_tables(self._plain, rows, keep), self._settings, depth)
+        return codes.reshape(*x.shape[:-1], self.levels)
 
     def _go_on(self, residual: Tensor, index: Tensor, number: int) -> Tensor:
         """Codes of one level; beyond a vector's depth those of a greedy search, where a gate's surrogate looks."""

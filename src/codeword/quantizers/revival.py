@@ -15,12 +15,15 @@ class Revival(ABC):
     """The contract of a revival: called once per optimizer step, on statistics already summed over ranks.
 
     Attributes:
-        candidates: How many data vectors per step are kept as places for codewords to go, per codeword at most.
         resets_moments: Whether ``update`` clears the optimizer's moments of rows that moved.
     """
 
-    candidates: int
     resets_moments: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def candidates(self) -> int:
+        """How many data vectors per step are kept as places for codewords to go, one per codeword at most."""
 
     @abstractmethod
     def __call__(self, state: "RevivalState", key: Tensor) -> Tensor:
@@ -73,6 +76,10 @@ class ReviveDead(Revival):
     jitter: float = 0.1
     last_step: int | None = None
     candidates: int = 64
+
+    def __post_init__(self) -> None:
+        if self.threshold < 0 or self.hits <= 0 or self.candidates < 1:
+            raise ValueError(f"ReviveDead needs threshold >= 0, hits > 0 and at least 1 candidate, got {self}")
 
     def __call__(self, state: RevivalState, key: Tensor) -> Tensor:
         size, dim = state.table.shape
@@ -129,6 +136,10 @@ class ReplaceUnused(Revival):
     candidates: int = 0
     noise: float = 1e-12
     resets_moments = False
+
+    def __post_init__(self) -> None:
+        if self.period < 1:
+            raise ValueError(f"ReplaceUnused needs a period of at least 1 step, got {self.period}")
 
     def __call__(self, state: RevivalState, key: Tensor) -> Tensor:
         size, dim = state.table.shape

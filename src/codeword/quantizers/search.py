@@ -1,14 +1,20 @@
 """How a quantizer with several codebooks looks for its codes."""
 
+import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from codeword.functional.beam import beam_search
-from codeword.functional.cross_tables import CrossTables
-from codeword.quantizers.config import register
+from codeword.functional.beam import beam_search, set_beam
+from codeword.functional.cross_tables import CrossTables, cross_tables
+from codeword.functional.icm import icm
+from codeword.functional.plain_search import plain_beam, plain_icm
+from codeword.quantizers.config import build, register
 
 
 class Search(ABC):
@@ -19,6 +25,58 @@ class Search(ABC):
         self, x: Float[Tensor, "vectors dim"], tables: CrossTables, depth: Int[Tensor, " vectors"] | None = None
     ) -> Int[Tensor, "vectors levels"]:
         """Codes of vectors; with ``depth``, the best code of so many levels and -1 beyond."""
+
+    @abstractmethod
+    def plain(
+        self, x: Float[Tensor, "vectors dim"], tables: Sequence[Float[Tensor, "_ dim"]]
+    ) -> Int[Tensor, "vectors levels"]:
+        """The same codes by operations that every runtime has: what an exported graph holds."""
+
+
+def joint_codes(
+    x: Float[Tensor, "vectors dim"],
+    tables: Sequence[Float[Tensor, "_ dim"]],
+    settings: str,
+    depth: Int[Tensor, " vectors"] | None = None,
+) -> Int[Tensor, "vectors levels"]:
+    """Codes of a search: one node to a compiler, plain operations to an exporter.
+
+    Args:
+        x: Vectors.
+        tables: Codebooks.
+        settings: The ``describe`` of a search, as JSON: what may cross the border of an operator.
+        depth: Levels of every vector.
+
+    Raises:
+        ValueError: If ``depth`` is given to a search that orders levels freely, or in an export.
+    """
+    tables = [table.detach() for table in tables]
+    if not torch.compiler.is_exporting():
+        return _joint_codes(x.detach(), tables, depth, settings)
+    if depth is not None:
+        raise ValueError("a beam of a given depth does not export: encode all levels and cut the codes")
+    return _search(settings).plain(x.detach(), tables)
+
+
+@cache
+def _search(settings: str) -> Search:
+    search = build(json.loads(settings))
+    assert isinstance(search, Search)
+    return search
+
+
+@torch.library.custom_op(
+    "codeword::search",
+    mutates_args=(),
+    schema="(Tensor x, Tensor[] tables, Tensor? depth, str settings) -> Tensor",
+)
+def _joint_codes(x: Tensor, tables: list[Tensor], depth: Tensor | None, settings: str) -> Tensor:
+    return _search(settings)(x, cross_tables(tables), depth)
+
+
+@_joint_codes.register_fake
+def _(x: Tensor, tables: list[Tensor], depth: Tensor | None, settings: str) -> Tensor:
+    return x.new_empty(x.shape[0], len(tables), dtype=torch.int64)
 
 
 @register
@@ -33,6 +91,11 @@ class Greedy(Search):
         self, x: Float[Tensor, "vectors dim"], tables: CrossTables, depth: Int[Tensor, " vectors"] | None = None
     ) -> Int[Tensor, "vectors levels"]:
         return beam_search(x, tables, 1, depth=depth)
+
+    def plain(
+        self, x: Float[Tensor, "vectors dim"], tables: Sequence[Float[Tensor, "_ dim"]]
+    ) -> Int[Tensor, "vectors levels"]:
+        return plain_beam(x, tables, 1)
 
 
 @register
@@ -55,6 +118,11 @@ class Beam(Search):
     ) -> Int[Tensor, "vectors levels"]:
         return beam_search(x, tables, self.width, depth=depth)
 
+    def plain(
+        self, x: Float[Tensor, "vectors dim"], tables: Sequence[Float[Tensor, "_ dim"]]
+    ) -> Int[Tensor, "vectors levels"]:
+        return plain_beam(x, tables, self.width)
+
 
 @register
 @dataclass(frozen=True)
@@ -75,9 +143,12 @@ class SetBeam(Search):
         self, x: Float[Tensor, "vectors dim"], tables: CrossTables, depth: Int[Tensor, " vectors"] | None = None
     ) -> Int[Tensor, "vectors levels"]:
         _refuse(depth, self)
-        from codeword.functional.beam import set_beam
-
         return set_beam(x, tables, self.width)
+
+    def plain(
+        self, x: Float[Tensor, "vectors dim"], tables: Sequence[Float[Tensor, "_ dim"]]
+    ) -> Int[Tensor, "vectors levels"]:
+        raise ValueError("SetBeam does not export: use Beam, or Refined(Beam(...))")
 
 
 @register
@@ -97,9 +168,12 @@ class Refined(Search):
         self, x: Float[Tensor, "vectors dim"], tables: CrossTables, depth: Int[Tensor, " vectors"] | None = None
     ) -> Int[Tensor, "vectors levels"]:
         _refuse(depth, self)
-        from codeword.functional.icm import icm
-
         return icm(x, self.start(x, tables), tables, sweeps=self.sweeps)
+
+    def plain(
+        self, x: Float[Tensor, "vectors dim"], tables: Sequence[Float[Tensor, "_ dim"]]
+    ) -> Int[Tensor, "vectors levels"]:
+        return plain_icm(x, self.start.plain(x, tables), tables, self.sweeps)
 
 
 def _refuse(depth: Tensor | None, search: Search) -> None:

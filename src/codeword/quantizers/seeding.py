@@ -17,13 +17,16 @@ class Seeding(ABC):
 
     Attributes:
         needs_data: Whether the first training batch is needed.
-        seed: Seeds the draws, of the seeding and of the revival after it.
         most_rows: Vectors per codeword that are looked at, at most.
     """
 
     needs_data: ClassVar[bool]
-    seed: int
     most_rows: ClassVar[int] = 256
+
+    @property
+    @abstractmethod
+    def seed(self) -> int:
+        """Seeds the draws, of the seeding and of the revival after it."""
 
     @abstractmethod
     def __call__(self, x: Float[Tensor, "vectors dim"], size: int, spherical: bool) -> Float[Tensor, "size dim"]:

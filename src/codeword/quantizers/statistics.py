@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 
 from codeword.functional.random import row_uniform
-from codeword.functional.ranks import broadcast_, gather_rows, rank, row_counts, sum_over_ranks_, world_size
+from codeword.functional.ranks import (
+    broadcast_,
+    gather_alike,
+    gather_rows,
+    rank,
+    row_counts,
+    sum_over_ranks_,
+    world_size,
+)
 from codeword.quantizers.config import build
 from codeword.quantizers.geometry import Cosine, Geometry
 from codeword.quantizers.learning import Learning, MovingAverage
@@ -83,7 +91,8 @@ def count(x: Tensor, codes: Tensor, errors: Tensor, keep: Tensor | None, key: Te
     if keep is not None:
         counted &= keep
     slot = torch.where(counted, codes, size)  # one slot more, for what is not counted
-    s.pending_counts.add_(torch.bincount(slot, minlength=size + 1)[:size])
+    counts = s.pending_counts.new_zeros(size + 1)  # not bincount, which makes the host wait for the device
+    s.pending_counts.add_(counts.scatter_add_(0, slot, torch.ones_like(slot, dtype=counts.dtype))[:size])
     if len(s.pending_sums):
         sums = s.pending_sums.new_zeros(size + 1, x.shape[1]).index_add_(0, slot, x.to(s.pending_sums.dtype))
         s.pending_sums.add_(sums[:size])
@@ -154,7 +163,7 @@ def _gather_places(states: list[State]) -> None:
     if world_size() == 1:
         return
     packed = [torch.cat([s.place_keys[:, None], s.place_errors[:, None], s.places], dim=1) for s in states]
-    flat = gather_rows(torch.cat([p.flatten() for p in packed]).unsqueeze(0))
+    flat = gather_alike(torch.cat([p.flatten() for p in packed]))
     for s, part, own in zip(states, flat.split([p.numel() for p in packed], dim=1), packed, strict=True):
         if len(s.places):
             rows = part.reshape(-1, own.shape[1])

@@ -178,5 +178,7 @@ def sum_of_rows(codes: Int[Tensor, "*batch levels"], tables: Sequence[Float[Tens
     stacked = F.pad(torch.cat(list(tables)), (0, 0, 0, 1))
     starts = torch.tensor([0, *itertools.accumulate(len(table) for table in tables)][:-1], device=codes.device)
     rows = torch.where(codes >= 0, codes + starts, len(stacked) - 1)
+    if torch.compiler.is_exporting():  # other runtimes have no bags, or slow ones
+        return F.embedding(rows, stacked).sum(-2)
     flat = F.embedding_bag(rows.reshape(-1, codes.shape[-1]), stacked, mode="sum")
     return flat.reshape(*codes.shape[:-1], stacked.shape[1])

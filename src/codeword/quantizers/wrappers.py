@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from codeword.functional.matmul import linear
 from codeword.quantizers.base import Quantizer
+from codeword.quantizers.codebook import Codebook
 from codeword.quantizers.config import register
 from codeword.quantizers.estimator import Estimator, Rotation, StraightThrough
 from codeword.types import Quantized, Selected
@@ -72,6 +73,12 @@ class Projected(Quantizer):
             raise ValueError(
                 "Rotation acts on the total vector, so learned projections would get no gradient: "
                 "use StraightThrough, or put the projections outside the quantizer"
+            )
+        books = [part for part in self.quantizer.modules() if isinstance(part, Codebook)]
+        if not estimator.straight and books and not any(book.learning.commitment for book in books):
+            raise ValueError(
+                f"{type(estimator).__name__} passes no gradient into a projection, and without a commitment weight "
+                "nothing would train the inner one: use StraightThrough, or learning=Gradient(codebook=0)"
             )
         self.quantizer.check_training(estimator)
 

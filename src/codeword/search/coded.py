@@ -2,10 +2,9 @@
 
 import math
 import os
-from typing import Self
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from codeword.quantizers.base import Quantizer
@@ -57,7 +56,7 @@ class CodedIndex:
         return len(self._codes)
 
     @property
-    def codes(self) -> Int[Tensor, "vectors levels"]:
+    def codes(self) -> Integer[Tensor, "vectors levels"]:
         """The codes stored, in the narrowest type that holds them."""
         return self._codes.tensor
 
@@ -66,7 +65,7 @@ class CodedIndex:
         check_vectors(vectors, self.tables.dim, "vectors")
         self.add_codes(self.quantizer.encode(vectors))
 
-    def add_codes(self, codes: Int[Tensor, "vectors levels"]) -> None:
+    def add_codes(self, codes: Integer[Tensor, "vectors levels"]) -> None:
         """Store codes that exist already; -1 stands for a level that adds nothing."""
         check_codes(codes, self.tables.sizes)
         if self.tables.needs_norms:
@@ -83,7 +82,7 @@ class CodedIndex:
         if len(self):
             for start in range(0, len(queries), group):
                 part = slice(start, start + group)
-                ids[part], costs[part] = self._search(self._turn(queries[part]), k)
+                ids[part], costs[part] = self._search(self._turn(queries[part].detach()), k)
         return as_neighbors(ids, costs, self.metric)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -91,10 +90,10 @@ class CodedIndex:
         header = {"kind": self.KIND, "metric": self.metric}
         write(path, header, {"codes": self.codes}, quantizer=self.quantizer)
 
-    @classmethod
-    def restore(cls, saved: Saved) -> Self:
+    @staticmethod
+    def restore(saved: Saved) -> "CodedIndex":
         """The index of a file."""
-        index = cls(saved.quantizer("quantizer"), metric=saved.metric)
+        index = CodedIndex(saved.quantizer("quantizer"), metric=saved.metric)
         index.add_codes(saved.tensor("codes"))
         return index
 

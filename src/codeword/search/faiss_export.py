@@ -1,6 +1,5 @@
 """Quantizers and indexes of codeword as indexes of FAISS; no vector is encoded again."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,8 @@ from codeword.search.inverted import InvertedIndex
 from codeword.search.shortlist import Metric
 from codeword.search.turn import Turn
 
-_SAMPLE = 1 << 16  # reconstructions whose norms FAISS is shown
+_FEW = 1 << 10  # norms that FAISS needs at least
+_SAMPLE = 1 << 16  # norms that FAISS is shown at most
 
 
 def export_flat(faiss: Any, index: FlatIndex) -> Any:
@@ -50,6 +50,9 @@ def export_inverted(faiss: Any, index: InvertedIndex, fast_scan: bool) -> Any:
     cells = faiss.IndexFlat(family.dim, _metric(faiss, index.metric))
     cells.add(_numpy(turn(index.centroids)))
     target = _ivf_index(faiss, family, index, cells)
+    # Not every IVF class of FAISS keeps a reference to its cells: each owns them here.
+    target.own_fields = True
+    cells.this.disown()
     target.by_residual = index.by_residual
     lists = [index.members(number) for number in range(index.size)]
     codec = _codec(faiss, target)
@@ -117,27 +120,31 @@ def _fill(faiss: Any, codec: Any, family: Family, codes: Integer[np.ndarray, "ve
             _ready(part, family)
     _ready(codec, family)
     norms = _norms(family, codes)
-    if len(norms):
-        codec.train_norm(len(norms), faiss.swig_ptr(norms))
+    codec.train_norm(len(norms), faiss.swig_ptr(norms))
 
 
 def _ready(codec: Any, family: Family) -> None:
     codec.is_trained = True
-    if hasattr(codec, "compute_codebook_tables"):
+    if hasattr(codec, "use_beam_LUT"):  # residual, and not a product of residuals
         codec.max_beam_size, codec.use_beam_LUT = family.beam, 1  # the second is not kept in FAISS's files
         codec.compute_codebook_tables()
 
 
 def _norms(family: Family, codes: Integer[np.ndarray, "vectors levels"]) -> npt.NDArray[np.float32]:
-    """Squared norms of reconstructions: a norm is a sum over blocks of the norm of a sum over levels."""
-    step = max(1, len(codes) // _SAMPLE)
-    rows = torch.from_numpy(codes[::step].astype(np.int64))
+    """Squared norms of reconstructions: those of our codes or, where there are few, of random ones as well."""
+    rows = codes[:: max(1, len(codes) // _SAMPLE)].astype(np.int64)
+    if len(rows) < _FEW:
+        drawn = np.random.default_rng(0).integers(0, family.sizes, (_FEW, len(family.sizes)))
+        rows = np.concatenate([np.maximum(rows, 0), drawn])
     each = len(family.sizes) // family.blocks
-    total = torch.zeros(len(rows))
-    for first in range(0, len(family.sizes), each):
-        block = torch.stack([family.codebooks[m].cpu()[rows[:, m]] for m in range(first, first + each)]).sum(0)
-        total += block.square().sum(1)
-    return _numpy(total)
+    blocks = [_sums(family, rows, range(first, first + each)) for first in range(0, len(family.sizes), each)]
+    return _numpy(torch.stack([block.square().sum(1) for block in blocks]).sum(0))
+
+
+def _sums(family: Family, codes: Integer[np.ndarray, "vectors levels"], levels: range) -> Tensor:
+    """What the given levels, all of one block, add up to."""
+    rows = torch.from_numpy(codes)
+    return torch.stack([family.codebooks[m].cpu()[rows[:, m]] for m in levels]).sum(0)
 
 
 def _packed(
@@ -166,8 +173,7 @@ def _fast(faiss: Any, index: Any, family: Family, codes: Integer[np.ndarray, "ve
     _fill(faiss, target.rq, family, codes)
     target.is_trained = True
     target.codes, target.ntotal, target.ntotal2 = blocked.codes, blocked.ntotal, blocked.ntotal2
-    rows = codes[: 1 << 10].astype(np.int64)
-    sample = _numpy(torch.stack([family.codebooks[m].cpu()[rows[:, m]] for m in range(rows.shape[1])]).sum(0))
+    sample = _numpy(_sums(family, codes[:_FEW].astype(np.int64), range(len(family.sizes))))
     if len(sample):
         target.estimate_norm_scale(len(sample), faiss.swig_ptr(sample))
     return target

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Integer, UInt8
 from torch import Tensor
 
 from codeword.functional.bits import unpack_rows
@@ -25,6 +25,8 @@ def import_index(faiss: Any, index: Any) -> FlatIndex | CodedIndex | InvertedInd
         ValueError: If its class, its metric or its numbering has no counterpart here.
     """
     index = faiss.downcast_index(index)
+    if not index.is_trained:
+        raise ValueError(f"this {type(index).__name__} of FAISS is not trained: it has no codebooks to read")
     metrics: dict[int, Metric] = {faiss.METRIC_L2: "l2", faiss.METRIC_INNER_PRODUCT: "ip"}
     if index.metric_type not in metrics:
         raise ValueError(f"FAISS metric {index.metric_type} has no counterpart: only L2 and inner product have")
@@ -122,7 +124,7 @@ def _flat_bytes(faiss: Any, index: Any) -> UInt8[np.ndarray, "vectors bytes"]:
     stored = faiss.vector_to_array(index.codes)
     if isinstance(index, faiss.IndexFastScan):
         return _unblocked(faiss, index, stored, index.ntotal)
-    return stored.reshape(index.ntotal, -1)
+    return stored.reshape(index.ntotal, index.code_size)
 
 
 def _list(
@@ -145,7 +147,7 @@ def _list(
 
 
 def _unblocked(
-    faiss: Any, index: Any, stored: UInt8[np.ndarray, " bytes"], count: int
+    faiss: Any, index: Any, stored: UInt8[np.ndarray, " stored"], count: int
 ) -> UInt8[np.ndarray, "vectors bytes"]:
     """Packed codes out of the blocked layout of fast scan."""
     packer = index.get_CodePacker()
@@ -158,7 +160,7 @@ def _unblocked(
     return codes[:count]
 
 
-def _unpacked(packed: UInt8[np.ndarray, "vectors bytes"], family: Family) -> Int[Tensor, "vectors levels"]:
+def _unpacked(packed: UInt8[np.ndarray, "vectors bytes"], family: Family) -> Integer[Tensor, "vectors levels"]:
     """Codes; what follows them in a row, a norm, is left."""
     num_bytes = -(-sum(family.widths) // 8)
     return torch.from_numpy(unpack_rows(np.ascontiguousarray(packed[:, :num_bytes]), family.widths))

@@ -96,7 +96,7 @@ def _beam(part: object) -> int:
 
 
 def quantizer_of(family: Family) -> Quantizer:
-    """A quantizer with the codebooks of one of FAISS's codecs; its levels learn as ``VectorQuantizer`` does by default."""
+    """A quantizer with the codebooks of one of FAISS's codecs, and for the rest the defaults of its class."""
     levels = [_level(table) for table in family.codebooks]
     each = len(levels) // family.blocks
     if family.kind == "product":

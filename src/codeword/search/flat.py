@@ -2,7 +2,6 @@
 
 import math
 import os
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -68,8 +67,8 @@ class FlatIndex:
         if len(self):
             raise ValueError("this index holds vectors already, and their norms belong to its centre: train it first")
         if self.metric == "l2" and len(vectors):
-            mean = vectors.double().mean(0)
-            spread = (vectors.double() - mean).square().sum(1).mean()
+            mean = vectors.detach().double().mean(0)
+            spread = (vectors.detach().double() - mean).square().sum(1).mean()
             # Near the origin the centre gains no digits, and leaving it out saves a pass over the vectors.
             self.mean = mean.float() if float(mean.square().sum()) > _FAR * float(spread) else None
 
@@ -82,7 +81,7 @@ class FlatIndex:
             self.train(vectors)
         self._vectors.append(vectors.float())
         # The length of a vector also says how large the error of its score may be.
-        parts = vectors.float().split(max(1, _CHUNK // self.dim))
+        parts = vectors.detach().float().split(max(1, _CHUNK // self.dim))
         self._norms.append(torch.cat([self._centred(part).double().square().sum(1) for part in parts]).float())
 
     def search(self, queries: Float[Tensor, "queries dim"], k: int) -> Neighbors:
@@ -94,7 +93,7 @@ class FlatIndex:
         if len(self):
             for start in range(0, len(queries), _GROUP):
                 part = slice(start, start + _GROUP)
-                ids[part], costs[part] = self._search(queries[part], k)
+                ids[part], costs[part] = self._search(queries[part].detach(), k)
         return as_neighbors(ids, costs, self.metric)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -102,11 +101,11 @@ class FlatIndex:
         tensors = {"vectors": self.vectors} | ({} if self.mean is None else {"mean": self.mean})
         write(path, {"kind": self.KIND, "metric": self.metric}, tensors)
 
-    @classmethod
-    def restore(cls, saved: Saved) -> Self:
+    @staticmethod
+    def restore(saved: Saved) -> "FlatIndex":
         """The index of a file."""
         vectors = saved.tensor("vectors")
-        index = cls(vectors.shape[-1], metric=saved.metric)
+        index = FlatIndex(vectors.shape[-1], metric=saved.metric)
         if "mean" in saved.tensors:
             index.mean = saved.tensor("mean")
         index.add(vectors)

@@ -2,22 +2,24 @@
 
 import math
 import os
-from typing import Self
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from codeword.quantizers.base import Quantizer
 from codeword.search.flat import FlatIndex
 from codeword.search.rows import Rows, check_codes, check_count, check_vectors, compact
-from codeword.search.shortlist import Metric, Neighbors, Shortlist, as_neighbors
+from codeword.search.shortlist import DEPTH, Metric, Neighbors, Shortlist, as_neighbors
 from codeword.search.storage import Saved, write
-from codeword.search.tables import AdditiveTables, Prepared, Scan
+from codeword.search.tables import AdditiveTables
 from codeword.search.turn import Turn
 
 _BLOCK = 64  # queries whose tables are made together
-_ROWS = 1 << 16  # vectors of a tile at most
+_PAIRS = 1 << 20  # pairs of a query and a vector whose scores are held at once, if one query has not more
+_ROWS = 1 << 16  # pairs looked up at once
 
 
 class InvertedIndex:
@@ -27,7 +29,7 @@ class InvertedIndex:
 
         x ──► coarse.encode ──► list l       x - c_l (or x) ──► quantizer.encode ──► codes, stored in list l
 
-        q ──► the `probes` nearest centroids ──► their lists, one after the other ──► scan ──► Shortlist ──► neighbors
+        q ──► the `probes` nearest centroids ──► their lists laid end to end ──► look-ups ──► Shortlist ──► neighbors
 
     With residuals a reconstruction is the sum :math:`c_l + \hat r`: the coarse codebook is one level more of an
     additive quantizer, the list number its code. So one table per query serves all lists, the coarse level adds one
@@ -77,7 +79,7 @@ class InvertedIndex:
         rest = vectors - self.centroids[lists] if self.by_residual else vectors
         self.add_codes(self.quantizer.encode(rest), lists)
 
-    def add_codes(self, codes: Int[Tensor, "vectors levels"], lists: Int[Tensor, " vectors"]) -> None:
+    def add_codes(self, codes: Integer[Tensor, "vectors levels"], lists: Int[Tensor, " vectors"]) -> None:
         """Store codes that exist already.
 
         Args:
@@ -100,7 +102,7 @@ class InvertedIndex:
         """Number of lists."""
         return len(self.centroids)
 
-    def members(self, number: int) -> tuple[Int[Tensor, " vectors"], Int[Tensor, "vectors levels"]]:
+    def members(self, number: int) -> tuple[Int[Tensor, " vectors"], Integer[Tensor, "vectors levels"]]:
         """Numbers and codes of the vectors of one list, in the order they were added."""
         self._settle()
         part = slice(int(self._edges[number]), int(self._edges[number + 1]))
@@ -114,14 +116,9 @@ class InvertedIndex:
         self._settle()
         ids = torch.full((len(queries), k), -1, device=queries.device)
         costs = torch.full((len(queries), k), math.inf, dtype=torch.float64, device=queries.device)
-        for start in range(0, len(queries), _BLOCK):
-            block = queries[start : start + _BLOCK]
-            cells = self._cells.search(block, min(probes, self.size)).ids
-            prepared = self.tables.prepare(self._turn(block), _BLOCK)
-            tables = prepared.rows.t().contiguous()
-            for number in range(len(block)):
-                found = self._search(prepared, number, tables[number], cells[number].sort().values, k)
-                ids[start + number], costs[start + number] = found
+        for start in range(0, len(queries) if len(self) else 0, _BLOCK):
+            part = slice(start, start + _BLOCK)
+            ids[part], costs[part] = self._search(queries[part].detach(), k, min(probes, self.size))
         return as_neighbors(ids, costs, self.metric)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -131,40 +128,68 @@ class InvertedIndex:
         header = {"kind": self.KIND, "metric": self.metric, "by_residual": self.by_residual}
         write(path, header, tensors, coarse=self.coarse, quantizer=self.quantizer)
 
-    @classmethod
-    def restore(cls, saved: Saved) -> Self:
+    @staticmethod
+    def restore(saved: Saved) -> "InvertedIndex":
         """The index of a file."""
         by_residual = bool(saved.header.get("by_residual"))
         coarse, quantizer = saved.quantizer("coarse"), saved.quantizer("quantizer")
-        index = cls(coarse, quantizer, by_residual=by_residual, metric=saved.metric)
+        index = InvertedIndex(coarse, quantizer, by_residual=by_residual, metric=saved.metric)
         index.add_codes(saved.tensor("codes"), saved.tensor("lists"))
         return index
 
-    def _search(self, prepared: Prepared, number: int, table: Tensor, cells: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """The answer to one query: the lists are laid end to end and scanned like one short index."""
-        spans = [slice(*self._edges[cell : cell + 2].tolist()) for cell in cells.tolist()]
-        codes = torch.cat([self._codes.tensor[span] for span in spans])
-        ids = torch.cat([self._ids.tensor[span] for span in spans])
-        counts = torch.tensor([span.stop - span.start for span in spans], device=cells.device)
-        lists = cells.repeat_interleave(counts)
-        query = prepared.queries[number : number + 1]
+    def _search(self, queries: Tensor, k: int, probes: int) -> tuple[Tensor, Tensor]:
+        cells = self._cells.search(queries, probes).ids.sort(1).values
+        prepared = self.tables.prepare(self._turn(queries), len(queries))
+        table = prepared.rows.t().contiguous()
 
-        def rescore(numbers: Tensor, places: Tensor) -> Tensor:
-            whole = self._whole(codes.index_select(0, places), lists.index_select(0, places))
-            return self.tables.costs(query, numbers, whole)
+        def rescore(query: Tensor, places: Tensor) -> Tensor:
+            lists, codes = self._lists.tensor.index_select(0, places), self._codes.tensor.index_select(0, places)
+            return self.tables.costs(prepared.queries, query, self._whole(codes, lists))
 
-        constants = table.new_zeros(len(codes))
-        if self.tables.needs_norms:
-            constants += torch.cat([self._norms.tensor[span] for span in spans])
-        if self.by_residual:
-            constants += table[cells + int(self.tables.starts[0])].repeat_interleave(counts)
-        shortlist = Shortlist(rescore, k, queries=1, columns=1, device=cells.device)
-        scan = Scan(self.tables.starts[1 if self.by_residual else 0 :], columns=1, rows=min(len(codes), _ROWS))
-        for first in range(0, len(codes), _ROWS):
-            scan.load(codes[first : first + _ROWS], constants[first : first + _ROWS])
-            shortlist.offer(scan.scores(table[:, None]), prepared.error[number : number + 1], first)
+        shortlist = Shortlist(rescore, k, queries=len(queries), columns=len(queries), device=queries.device)
+        runs = self._runs(cells, table)
+        for some in runs.split(_PAIRS):
+            scores, places = self._scores(some, table)
+            groups = some.query.repeat_interleave(some.count)[::DEPTH]
+            shortlist.offer_runs(scores.view(-1, DEPTH), places.view(-1, DEPTH), groups, prepared.error)
         places, costs = shortlist.neighbors()
-        return torch.where(places[0] < 0, -1, ids[places[0].clamp_min(0)] if len(ids) else -1), costs[0]
+        return torch.where(places < 0, -1, self._ids.tensor[places.clamp_min(0)]), costs
+
+    def _runs(self, cells: Tensor, table: Tensor) -> "_Runs":
+        """The lists of every query, and behind them as many places of infinite score as fill up its last group."""
+        edges = self._edges.to(cells.device)
+        first, count = edges[cells], edges[cells + 1] - edges[cells]
+        constant = torch.zeros(cells.shape, device=cells.device)
+        if self.by_residual:
+            constant = table.gather(1, cells + int(self.tables.starts[0]))
+        fill = -count.sum(1, keepdim=True) % DEPTH
+        query = torch.arange(len(cells), device=cells.device)[:, None].expand(-1, cells.shape[1] + 1)
+        return _Runs(
+            query.reshape(-1),
+            torch.cat([first, torch.zeros_like(fill)], 1).view(-1),
+            torch.cat([count, fill], 1).view(-1),
+            torch.cat([constant, torch.full_like(fill, math.inf, dtype=constant.dtype)], 1).view(-1),
+            cells.shape[1] + 1,
+        )
+
+    def _scores(self, runs: "_Runs", table: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of all vectors in some runs, and where these vectors lie."""
+        ends = runs.count.cumsum(0)
+        place = (runs.first - ends + runs.count).repeat_interleave(runs.count)
+        place += torch.arange(len(place), device=place.device)
+        scores = runs.constant.repeat_interleave(runs.count)
+        row = (runs.query * table.shape[1]).repeat_interleave(runs.count).to(torch.int32)
+        flat, starts = table.view(-1), self.tables.starts[1 if self.by_residual else 0 :].tolist()
+        for start in range(0, len(place), _ROWS):
+            part = slice(start, start + _ROWS)
+            codes = self._codes.tensor.index_select(0, place[part])
+            rows = torch.empty(codes.shape[1], len(codes), dtype=torch.int32, device=codes.device).copy_(codes.t())
+            total = scores[part]
+            for level, first in enumerate(starts):
+                total += flat.index_select(0, rows[level].add_(row[part]).add_(first))
+            if self.tables.needs_norms:
+                total += self._norms.tensor.index_select(0, place[part])
+        return scores, place
 
     def _whole(self, codes: Tensor, lists: Tensor) -> Tensor:
         """Codes of whole reconstructions: with residuals, the list is the code of the first level."""
@@ -179,3 +204,28 @@ class InvertedIndex:
             rows.reorder(order)
         self._edges[1:] = torch.bincount(self._lists.tensor, minlength=self.size).cumsum(0)
         self._sorted = len(self)
+
+
+class _Runs(NamedTuple):
+    """Stretches of the stored vectors that queries look at, ``per_query`` for each."""
+
+    query: Tensor
+    first: Tensor
+    count: Tensor
+    constant: Tensor
+    per_query: int
+
+    def split(self, pairs: int) -> "Iterator[_Runs]":
+        """Whole queries together, about so many vectors at a time."""
+        total = self.count.view(-1, self.per_query).sum(1).tolist()
+        start = size = 0
+        for number, count in enumerate(total):
+            if size and size + count > pairs:
+                yield self._part(start, number)
+                start, size = number, 0
+            size += count
+        yield self._part(start, len(total))
+
+    def _part(self, start: int, stop: int) -> "_Runs":
+        part = slice(start * self.per_query, stop * self.per_query)
+        return _Runs(self.query[part], self.first[part], self.count[part], self.constant[part], self.per_query)

@@ -1,7 +1,7 @@
 """A second look at what a fast search has found, with the exact vectors."""
 
 import math
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from codeword.search.shortlist import Metric, Neighbors, as_neighbors
 _CHUNK = 1 << 22  # numbers of exact vectors held at once: 16 MB
 
 
+@runtime_checkable
 class Index(Protocol):
     """What can be re-ranked."""
 
@@ -22,8 +23,8 @@ class Index(Protocol):
 
     def __len__(self) -> int: ...
 
-    def search(self, queries: Float[Tensor, "queries dim"], k: int) -> Neighbors:
-        """The k nearest stored vectors of every query."""
+    def search(self, *_: Any, **options: Any) -> Neighbors:
+        """The k nearest stored vectors of every query; takes queries, k, and what else the index knows."""
         ...
 
 
@@ -40,13 +41,12 @@ class Reranked:
         factor: How many times more candidates are fetched than wanted.
     """
 
-    def __init__(self, index: Index, store: Float[Tensor, "vectors dim"] | VectorSource, *, factor: float = 4.0):
+    def __init__(self, index: Index, store: Float[Tensor, "vectors dim"] | VectorSource, *, factor: int = 4):
         if len(store) != len(index):
             raise ValueError(
                 f"the store holds {len(store)} vectors, the index {len(index)}: they must be the same ones"
             )
-        if factor < 1:
-            raise ValueError(f"factor must be at least 1, got {factor}")
+        check_count("factor", factor)
         self.index, self.store, self.factor = index, store, factor
         self.metric: Metric = index.metric
 
@@ -62,20 +62,20 @@ class Reranked:
             options: Passed on to the index, such as ``probes``.
         """
         check_count("k", k)
-        candidates = self.index.search(queries, math.ceil(k * self.factor), **options).ids
+        candidates = self.index.search(queries, k * self.factor, **options).ids
         ids = torch.full((len(queries), k), -1, device=queries.device)
         costs = torch.full((len(queries), k), math.inf, dtype=torch.float64, device=queries.device)
         step = max(1, _CHUNK // (candidates.shape[1] * queries.shape[1]))
         for start in range(0, len(queries), step):
             part = slice(start, start + step)
-            ids[part], costs[part] = self._rank(queries[part], candidates[part], k)
+            ids[part], costs[part] = self._rank(queries[part].detach(), candidates[part], k)
         return as_neighbors(ids, costs, self.metric)
 
     def _rank(self, queries: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
         candidates = candidates.sort(1).values  # equal distances then keep the order of the numbers
         query, column = (candidates >= 0).nonzero(as_tuple=True)
         wanted, place = candidates[query, column].unique(return_inverse=True)
-        vectors = self.store[wanted].to(queries.device)
+        vectors = self.store[wanted].detach().to(queries.device)
         costs = torch.full(candidates.shape, math.inf, dtype=torch.float64, device=queries.device)
         costs[query, column] = exact_costs(queries.double(), query, vectors.index_select(0, place), self.metric)
         costs, order = costs.sort(dim=1, stable=True)

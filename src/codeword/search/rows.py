@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int, Integer, Shaped
 from torch import Tensor
 
 from codeword.data.vectors import check_finite
@@ -29,7 +29,8 @@ class Rows:
     def append(self, rows: Shaped[Tensor, "rows ..."]) -> None:
         """Add rows; the matrix takes their type if it is the wider one."""
         wider = torch.promote_types(rows.dtype, self._parts[0].dtype)
-        self._parts = [part.to(wider) for part in (*self._parts, rows)]
+        parts = (*self._parts, rows) if self._length else (rows,)  # the first rows also say on which device
+        self._parts = [part.detach().to(wider) for part in parts]
         self._length += len(rows)
 
     def reorder(self, order: Int[Tensor, " rows"]) -> None:
@@ -68,7 +69,7 @@ def check_metric(metric: str) -> None:
         raise ValueError(f"the metric of an index is 'l2' or 'ip', got {metric!r}")
 
 
-def check_codes(codes: Int[Tensor, "..."], sizes: Sequence[int]) -> None:
+def check_codes(codes: Integer[Tensor, "..."], sizes: Sequence[int]) -> None:
     """Refuse codes of another number of levels, or outside a codebook; -1 stands for no codeword.
 
     Raises:
@@ -87,7 +88,7 @@ def check_codes(codes: Int[Tensor, "..."], sizes: Sequence[int]) -> None:
             )
 
 
-def compact(codes: Int[Tensor, "vectors levels"], sizes: Sequence[int]) -> Int[Tensor, "vectors levels"]:
+def compact(codes: Integer[Tensor, "vectors levels"], sizes: Sequence[int]) -> Integer[Tensor, "vectors levels"]:
     """Codes in the narrowest type that holds them all; -1, where it occurs, needs a signed one."""
     if max(sizes) <= 1 << 8 and not bool((codes < 0).any()):
         return codes.to(torch.uint8)

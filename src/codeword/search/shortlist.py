@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 SCORES = 1 << 20  # scores of a tile: 4 MB, written and read back before they leave the cache
-_DEPTH = 16  # scores that one minimum stands for
+DEPTH = 16  # scores that one minimum stands for
 _LANES = 64  # minima taken side by side: narrower rows would leave vector registers idle
 _KEPT = 1 << 20  # candidates held for a block of queries before they are cut back to the k best
 _ID_BITS = 40  # of a key: the query above, the vector below
@@ -52,7 +52,7 @@ def padded_columns(queries: int) -> int:
 
 def padded_rows(rows: int, columns: int) -> int:
     """Rows of a tile for so many vectors, such that it divides into whole blocks; the last ones score infinity."""
-    step = _DEPTH * max(1, _LANES // columns)
+    step = DEPTH * max(1, _LANES // columns)
     return -(-rows // step) * step
 
 
@@ -79,7 +79,7 @@ class Shortlist:
         rescore: Maps query numbers, ascending, and as many vector numbers to exact costs, lower is better.
         k: How many neighbours are wanted.
         queries: Number of queries: the first columns of a tile; the others are not looked at.
-        columns: Columns of a tile, ``padded_columns(queries)`` at least.
+        columns: Columns of a tile: ``padded_columns`` of the largest block, or ``queries`` where only runs are offered.
         device: Where the scores are.
     """
 
@@ -102,7 +102,7 @@ class Shortlist:
         """
         lanes = max(1, _LANES // self.columns)
         width = lanes * self.columns
-        low = scores.view(-1, _DEPTH, width).amin(1)
+        low = scores.view(-1, DEPTH, width).amin(1)
         torch.maximum(self.worst_error, error, out=self.worst_error)
         if self.kept == 0:
             self._open(low.view(-1, self.columns), scores, error)
@@ -112,18 +112,49 @@ class Shortlist:
             return
         # Both are powers of two: integer division is what would cost here.
         column = spot & (width - 1)
-        steps = torch.arange(_DEPTH, device=spot.device) * width
-        place = ((spot - column) * _DEPTH + column)[:, None] + steps
-        inside = scores.view(-1).index_select(0, place.view(-1)).view(-1, _DEPTH)
+        steps = torch.arange(DEPTH, device=spot.device) * width
+        place = ((spot - column) * DEPTH + column)[:, None] + steps
+        inside = scores.view(-1).index_select(0, place.view(-1)).view(-1, DEPTH)
         chosen = true_places(inside <= limit.index_select(0, column)[:, None])
         place = place.view(-1).index_select(0, chosen)
-        query = place & (self.columns - 1)
-        row = place >> (self.columns.bit_length() - 1)
-        self.keys.append((query << _ID_BITS) + row + first)
-        self.costs.append(inside.view(-1).index_select(0, chosen) + error.index_select(0, query))
+        query, row = place & (self.columns - 1), place >> (self.columns.bit_length() - 1)
+        self._keep(query, row + first, inside.view(-1).index_select(0, chosen), error)
+
+    def offer_runs(
+        self,
+        scores: Float[Tensor, "groups depth"],
+        numbers: Int[Tensor, "groups depth"],
+        query: Int[Tensor, " groups"],
+        error: Float[Tensor, " columns"],
+    ) -> None:
+        """Look at scores in runs, where every query has vectors of its own.
+
+        Args:
+            scores: Approximate costs in groups of ``DEPTH``, each of one query; infinity where a group is filled up.
+            numbers: The vector of every score.
+            query: The query of every group, ascending.
+            error: The largest error of a score, for every query.
+        """
+        low = scores.amin(1)
+        torch.maximum(self.worst_error, error, out=self.worst_error)
+        minima = _matrix(query, low, self.queries, math.inf)
+        if minima.shape[1] >= self.k:
+            bound = self.bound[: self.queries]
+            torch.minimum(bound, minima.kthvalue(self.k, 1).values + error[: self.queries], out=bound)
+        limit = (self.bound + error).clamp_(max=_WORST).index_select(0, query)
+        spot = true_places(low <= limit)
+        inside = scores.index_select(0, spot)
+        chosen = true_places(inside <= limit.index_select(0, spot)[:, None])
+        owner = query.index_select(0, spot.index_select(0, chosen // scores.shape[1]))
+        number = numbers.index_select(0, spot).view(-1).index_select(0, chosen)
+        self._keep(owner, number, inside.view(-1).index_select(0, chosen), error)
+
+    def _keep(self, query: Tensor, number: Tensor, score: Tensor, error: Tensor) -> None:
+        self.keys.append((query << _ID_BITS) + number)
+        self.costs.append(score + error.index_select(0, query))
         # The first tile has just set the bound: its own vectors cannot lower it by much.
-        self.fresh += len(place) if self.kept else 0
-        self.kept += len(place)
+        self.fresh += len(query) if self.kept else 0
+        self.kept += len(query)
         if self.fresh > self.queries * self.k:
             self._tighten()
 
@@ -165,7 +196,7 @@ class Shortlist:
         if len(key) > max(_KEPT, 4 * self.queries * self.k):
             # Copies of one vector all meet the bound; of those the k first are enough.
             best, _ = self._rank(key)
-            chosen = true_places(torch.isin(key, best, assume_unique=True))
+            chosen = true_places(torch.isin(key, best.reshape(-1)))
             key, cost = key.index_select(0, chosen), cost.index_select(0, chosen)
         self.keys, self.costs = [key], [cost]
         self.kept, self.fresh = len(key), 0
@@ -195,7 +226,7 @@ def _by_query(query: Tensor) -> Tensor:
     return torch.from_numpy(query.to(torch.int16).numpy().argsort(kind="stable"))
 
 
-def _matrix(query: Tensor, value: Tensor, queries: int, fill: float) -> Tensor:
+def _matrix(query: Tensor, value: Tensor, queries: int, fill: int | float) -> Tensor:
     """Values ordered by query as one row a query, filled up at the end."""
     count = torch.bincount(query, minlength=queries)
     width = max(1, int(count.max()))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from codeword.functional.matmul import fast_matmul
@@ -77,15 +77,15 @@ class AdditiveTables:
         """Whether a score is complete only with the stored norm of the vector."""
         return self.metric == "l2" and not self.disjoint
 
-    def places(self, codes: Int[Tensor, "vectors levels"]) -> Int[Tensor, "vectors levels"]:
+    def places(self, codes: Integer[Tensor, "vectors levels"]) -> Integer[Tensor, "vectors levels"]:
         """Rows of codes."""
         return codes.to(torch.int32) + self.starts
 
-    def decode(self, places: Int[Tensor, "vectors levels"]) -> Float[Tensor, "vectors dim"]:
+    def decode(self, places: Integer[Tensor, "vectors levels"]) -> Float[Tensor, "vectors dim"]:
         """Reconstructions, less the mean."""
         return F.embedding_bag(places, self.rows, mode="sum")
 
-    def norms(self, codes: Int[Tensor, "vectors levels"]) -> Float[Tensor, " vectors"]:
+    def norms(self, codes: Integer[Tensor, "vectors levels"]) -> Float[Tensor, " vectors"]:
         """Squared norms of the centred reconstructions."""
         parts = codes.split(max(1, _CHUNK // self.dim))
         return torch.cat([self.decode(self.places(part)).double().square().sum(1) for part in parts]).float()
@@ -108,7 +108,10 @@ class AdditiveTables:
         return Prepared(seen, rows, largest * rounding(self.dim + len(self.sizes) + 4))
 
     def costs(
-        self, queries: Float[Tensor, "queries dim"], query: Int[Tensor, " pairs"], codes: Int[Tensor, "pairs levels"]
+        self,
+        queries: Float[Tensor, "queries dim"],
+        query: Int[Tensor, " pairs"],
+        codes: Integer[Tensor, "pairs levels"],
     ) -> Float[Tensor, " pairs"]:
         """Costs of pairs from their reconstructions: squared distances, or inner products with the sign changed.
 
@@ -152,7 +155,7 @@ class Scan:
         self._count = 0
         self._constants: Tensor | None = None
 
-    def load(self, codes: Int[Tensor, "vectors levels"], constants: Float[Tensor, " vectors"] | None) -> None:
+    def load(self, codes: Integer[Tensor, "vectors levels"], constants: Float[Tensor, " vectors"] | None) -> None:
         """Take a tile of codes, and what every score of a vector gets added, such as its norm."""
         self._count, self._constants = len(codes), constants
         used = self._places[: codes.numel()]

@@ -6,8 +6,9 @@ header. A file appears under its name complete or not at all.
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -33,9 +34,10 @@ def save_checkpoint(path: Path, state: Mapping[str, object]) -> None:
     """
     tensors: dict[str, Tensor] = {}
     plain = _pack(state, "state", tensors)
-    header = {"format": FORMAT, "version": str(VERSION), "state": json.dumps(plain)}
+    # One entry: safetensors writes several in no fixed order, and equal states should give equal bytes.
+    header = json.dumps({"version": VERSION, "state": plain})
     with atomic_write(path) as file:
-        file.write(save(tensors, header))
+        file.write(save(tensors, {FORMAT: header}))
 
 
 def load_checkpoint(path: Path) -> dict[str, object]:
@@ -46,18 +48,21 @@ def load_checkpoint(path: Path) -> dict[str, object]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != FORMAT:
+            text = (file.metadata() or {}).get(FORMAT)
+            if text is None:
                 raise CheckpointError(f"{path} is no checkpoint of codeword: give the folder of a training run")
-            if header.get("version") != str(VERSION):
+            header = json.loads(text)
+            if header["version"] != VERSION:
                 raise CheckpointError(
-                    f"{path} is of version {header.get('version')}; this codeword reads version {VERSION}"
+                    f"{path} is of version {header['version']}; this codeword reads version {VERSION}"
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        state = _unpack(json.loads(header["state"]), tensors)
+        state = _unpack(header["state"], tensors)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} does not exist") from error
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except CheckpointError:
+        raise
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} is damaged: it holds a {type(state).__name__} where a state was expected")
@@ -72,7 +77,7 @@ def _pack(value: object, name: str, tensors: dict[str, Tensor]) -> object:
         return {_TENSOR: name}
     if isinstance(value, Mapping):  # pairs, because the keys of an optimizer's state are integers
         return {_PAIRS: [[key, _pack(part, f"{name}.{key}", tensors)] for key, part in value.items()]}
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence) and not isinstance(value, str):
         parts = [_pack(part, f"{name}.{place}", tensors) for place, part in enumerate(value)]
         return {_TUPLE: parts} if isinstance(value, tuple) else parts
     if value is None or isinstance(value, bool | int | float | str):
@@ -109,7 +114,7 @@ def random_state(device: torch.device) -> dict[str, object]:
     return state
 
 
-def set_random_state(state: Mapping[str, object], device: torch.device) -> None:
+def set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
     """Put the generators back to where ``random_state`` found them."""
     version, numbers, spare = state["python"]
     random.setstate((version, tuple(numbers.tolist()), spare))

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from codeword.formats.atomic import atomic_write
 
 
+@runtime_checkable
 class Log(Protocol):
     """The contract of a log."""
 
@@ -69,7 +70,7 @@ class TensorBoardLog:
         self.writer.close()
 
 
-def read_log(path: str | Path) -> list[dict[str, float | str]]:
+def read_log(path: str | Path) -> list[dict[str, int | float | str]]:
     """The lines of a ``JsonLog``, without one that an interruption cut short."""
     return [json.loads(line) for line in _whole_lines(Path(path))]
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -39,12 +40,12 @@ class EMConfig:
         checkpoint_seconds: Least time between two checkpoints.
     """
 
-    steps: int = 25
+    steps: int = 40
     rounds: int = 30
     width: int = 5
     sweeps: int = 2
     perturbation: float = 0.5
-    ridge: float = 1e-3
+    ridge: float = 1e-2
     tolerance: float = 1e-4
     patience: int = 3
     seed: int = 0
@@ -70,7 +71,8 @@ class Step(NamedTuple):
         stage: What was trained, such as ``seed 0 / level 3``.
         number: Which step of the stage, from 1.
         error: Mean squared distance of training vectors, met on the way.
-        validation: That of validation vectors after the step, if there are any.
+        validation: That of the vectors that judge, after the step: validation vectors, or, for additive codes without
+            any, a sample of the training vectors.
     """
 
     stage: str
@@ -125,6 +127,7 @@ class Run:
         checkpoint: File to resume from and to write to; safetensors with a JSON record, replaced as a whole. Ranks
             read the same file, the first one writes it.
         progress: Called with every chunk and step.
+        device: Where the tables of a checkpoint go.
 
     Raises:
         ValueError: If the checkpoint belongs to another run or cannot be read.
@@ -138,6 +141,7 @@ class Run:
         total: int = 0,
         checkpoint: Path | None = None,
         progress: Callable[[Progress], None] | None = None,
+        device: torch.device | None = None,
     ):
         self.config, self.checkpoint, self.progress, self.total = config, checkpoint, progress, total
         self.history: list[Step] = []
@@ -146,7 +150,7 @@ class Run:
         self._stages: dict[str, _Stage] = {}
         self._saved = time.monotonic()
         if checkpoint is not None and checkpoint.exists():
-            self._load(checkpoint)
+            self._load(checkpoint, device or torch.device("cpu"))
 
     def passing(self, stream: VectorStream) -> Iterator[Chunk]:
         """The chunks of a stream, counted."""
@@ -178,6 +182,8 @@ class Run:
         stage = self._stages.get(name)
         if stage is None:
             stage = self._stages[name] = _Stage(start(), [])
+            if judge is not None:
+                stage.best, stage.least = stage.tables, judge(stage.tables)
         else:
             self.done += cost * stage.number
         while not stage.over:
@@ -185,7 +191,7 @@ class Run:
             validation = None if judge is None else judge(tables)
             score = error if validation is None else validation
             stage.stale = 0 if score < stage.least * (1 - self.config.tolerance) else stage.stale + 1
-            if judge is not None and (score < stage.least or not stage.best):
+            if judge is not None and score < stage.least:
                 stage.best = tables
             stage.least = min(stage.least, score)
             stage.tables, stage.number = tables, stage.number + 1
@@ -209,7 +215,8 @@ class Run:
         self._saved = time.monotonic()
         if self.checkpoint is None or rank():
             return
-        tensors, records = {}, {}
+        tensors: dict[str, Tensor] = {}
+        records: dict[str, list[object]] = {}
         for name, stage in self._stages.items():
             tables = {"tables": stage.tables, "best": stage.best}
             for kind, kept in tables.items():
@@ -221,11 +228,12 @@ class Run:
         with atomic_write(self.checkpoint) as file:
             file.write(save(tensors, metadata={"codeword": json.dumps(record)}))
 
-    def _load(self, path: Path) -> None:
-        record, tensors = None, {}
+    def _load(self, path: Path, device: torch.device) -> None:
+        record = None
+        tensors: dict[str, Tensor] = {}
         with suppress(SafetensorError, OSError, json.JSONDecodeError), safe_open(path, "pt") as file:
             record = json.loads((file.metadata() or {}).get("codeword", "null"))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+            tensors = {key: file.get_tensor(key).to(device) for key in file.keys()}  # noqa: SIM118 - not a dict
         if record is None:
             raise ValueError(f"{path} is no checkpoint of a training run: delete it or choose another name")
         if record["identity"] != self._identity:

@@ -11,7 +11,7 @@ without end, for comparisons of estimators, and for quantizers that learn by gra
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -25,10 +25,12 @@ from codeword.quantizers.learning import Gradient
 from codeword.quantizers.revival import ReplaceUnused
 from codeword.quantizers.seeding import Uniform
 from codeword.quantizers.vector import VectorQuantizer
-from codeword.training.loop import LoopConfig, Outcome, train
+from codeword.training.loop import Outcome, train
+from codeword.training.loop_config import LoopConfig
 from codeword.training.task import StepResult, Task
 
 
+@runtime_checkable
 class Rows(Protocol):
     """Vectors that can be picked by number: a matrix, or a file of ``codeword.data.vectors``."""
 
@@ -41,6 +43,7 @@ class Rows(Protocol):
         ...
 
 
+@runtime_checkable
 class Source(Protocol):
     """Where batches come from. A batch is a function of its number, which is what makes runs resumable."""
 
@@ -62,7 +65,7 @@ class Fresh:
     seed: int = 0
 
     def batch(self, number: int, size: int) -> Float[Tensor, "size dim"]:
-        return self.draw(size, seed=(self.seed << 40) + number)
+        return self.draw(size, seed=_mixed(self.seed, number))
 
 
 class Shuffled:
@@ -83,9 +86,14 @@ class Shuffled:
             raise ValueError(f"{len(self.rows)} vectors fill no batch of {size}: take a smaller batch")
         epoch, place = divmod(number, per_epoch)
         if self._order[0] != epoch:
-            generator = torch.Generator().manual_seed((self.seed << 32) + epoch)
+            generator = torch.Generator().manual_seed(_mixed(self.seed, epoch))
             self._order = (epoch, torch.randperm(len(self.rows), generator=generator))
         return self.rows[self._order[1][place * size : (place + 1) * size]]
+
+
+def _mixed(seed: int, number: int) -> int:
+    # 32 bits, because PyTorch's generator on the CPU looks at no more; one seed's numbers give different results.
+    return (seed * 0x9E3779B1 + number) % (1 << 32)
 
 
 class VectorTask(Task[Float[Tensor, "rows dim"]]):
@@ -142,8 +150,9 @@ class VectorTask(Task[Float[Tensor, "rows dim"]]):
         if self.validation is None:
             return {}
         total = 0.0
-        for rows in self.validation.split(65536):
-            rows = rows.to(next(iter(self.quantizer.state_dict().values())).device)
+        device = next(iter(self.quantizer.state_dict().values())).device
+        for part in self.validation.split(65536):
+            rows = part.to(device)
             total += float(F.mse_loss(self.quantizer.decode(self.quantizer.encode(rows)), rows, reduction="sum"))
         return {"loss": total / self.validation.numel()}
 
@@ -163,7 +172,7 @@ def published_level(dim: int, size: int, *, steps: int = 20_000, seed: int = 0) 
     return VectorQuantizer(
         dim,
         size,
-        learning=Gradient(codebook=0, commitment=0),
+        learning=Gradient(codebook=0.0, commitment=0.0),
         seeding=Uniform(seed=seed),
         revival=ReplaceUnused(period=1000, threshold=0.01, last_step=steps - steps // 10),
         estimator=NoiseSubstitution(),

@@ -61,6 +61,7 @@ class VectorStream:
         weights: Weight of every vector; 1 if not given.
         change: Applied to every chunk, row by row.
         chunk: Vectors read at once.
+        device: Where chunks are handed out; by default where the data is.
     """
 
     def __init__(
@@ -70,15 +71,20 @@ class VectorStream:
         *,
         change: Callable[[Tensor], Tensor] | None = None,
         chunk: int = 32768,
+        device: torch.device | None = None,
     ):
         if weights is not None:
-            usable = weights.shape == (len(data),) and bool(torch.isfinite(weights).all()) and bool((weights >= 0).all())
+            usable = (
+                weights.shape == (len(data),) and bool(torch.isfinite(weights).all()) and bool((weights >= 0).all())
+            )
             if not usable or not (weights > 0).any():
                 raise ValueError(
-                    f"weights must be one finite number >= 0 per vector, not all zero: got shape {tuple(weights.shape)} "
-                    f"for {len(data)} vectors"
+                    f"weights must be one finite number >= 0 per vector, not all zero: got shape {tuple(weights.shape)}"
+                    f" for {len(data)} vectors"
                 )
         self.data, self.weights, self.change, self.chunk = data, weights, change, chunk
+        own = data.device if isinstance(data, Tensor) else torch.device("cpu")
+        self.device = own if device is None else device
 
     def __len__(self) -> int:
         return len(self.data)
@@ -87,23 +93,24 @@ class VectorStream:
     def dim(self) -> int:
         """Features of a vector, after the change."""
         features = self.data.shape[1] if isinstance(self.data, Tensor) else self.data.dim
-        return features if self.change is None else self.change(torch.zeros(1, features)).shape[1]
+        return features if self.change is None else self.change(torch.zeros(1, features, device=self.device)).shape[1]
 
     def __iter__(self) -> Iterator[Chunk]:
         start = 0
         parts = self.data.split(self.chunk) if isinstance(self.data, Tensor) else self.data.chunks(self.chunk)
         for part in parts:
-            vectors = part.detach().float()
+            vectors = part.detach().to(self.device, torch.float32)
             vectors = vectors if self.change is None else self.change(vectors)
             rows = slice(start, start + len(part))
-            yield Chunk(rows, vectors, None if self.weights is None else self.weights[rows].float())
+            weights = None if self.weights is None else self.weights[rows].to(self.device, torch.float32)
+            yield Chunk(rows, vectors, weights)
             start += len(part)
 
     def changed(self, change: Callable[[Tensor], Tensor]) -> "VectorStream":
         """The same vectors, each changed by a function."""
         first = self.change
         both = change if first is None else lambda vectors: change(first(vectors))
-        return VectorStream(self.data, self.weights, change=both, chunk=self.chunk)
+        return VectorStream(self.data, self.weights, change=both, chunk=self.chunk, device=self.device)
 
     @cached_property
     def moments(self) -> Moments:
@@ -112,14 +119,14 @@ class VectorStream:
         Raises:
             ValueError: If a vector is not finite, or if no rank has a vector.
         """
-        total = torch.zeros(3, self.dim, dtype=torch.float64)
+        total = torch.zeros(3, self.dim, dtype=torch.float64, device=self.device)
         for chunk in self:
             bad = ~torch.isfinite(chunk.vectors).all(1)
             if bad.any():
                 row = chunk.rows.start + int(bad.nonzero()[0])
                 raise ValueError(f"vector {row} is not finite: remove or repair such vectors before training")
-            x = chunk.vectors.double().cpu()
-            w = torch.ones(len(x), 1).double() if chunk.weights is None else chunk.weights.double().cpu().unsqueeze(1)
+            x = chunk.vectors.double()
+            w = torch.ones_like(x[:, :1]) if chunk.weights is None else chunk.weights.double().unsqueeze(1)
             total += torch.stack([w.sum().expand(self.dim), (w * x).sum(0), (w * x * x).sum(0)])
         weight, first, second = sum_over_ranks_(total)
         if not weight[0] > 0:
@@ -133,7 +140,7 @@ class VectorStream:
 
         A rank draws in proportion to its vectors. Costs one pass.
         """
-        everyone = sum_over_ranks_(torch.tensor(float(len(self))))
+        everyone = sum_over_ranks_(torch.tensor(float(len(self)), device=self.device))
         own = min(len(self), -(-count * len(self) // int(everyone)))
         generator = torch.Generator().manual_seed(seed + rank())
         if len(self) <= 16 * count:
@@ -141,12 +148,13 @@ class VectorStream:
         else:  # a permutation of everything would be larger than what is drawn from it
             chosen = torch.randint(len(self), (own,), generator=generator).unique()
         chosen = chosen.sort().values
-        vectors, weights = [torch.empty(0, self.dim)], [torch.empty(0)]
+        vectors = [torch.empty(0, self.dim, device=self.device)]
+        weights = [torch.empty(0, device=self.device)]
         for chunk in self:
             inside = (chosen >= chunk.rows.start) & (chosen < chunk.rows.stop)
-            place = (chosen[inside] - chunk.rows.start).to(chunk.vectors.device)
-            vectors.append(chunk.vectors[place].cpu())
+            place = (chosen[inside] - chunk.rows.start).to(self.device)
+            vectors.append(chunk.vectors[place])
             if chunk.weights is not None:
-                weights.append(chunk.weights[place].cpu())
+                weights.append(chunk.weights[place])
         together = gather_rows(torch.cat(vectors))
         return together, None if self.weights is None else gather_rows(torch.cat(weights))

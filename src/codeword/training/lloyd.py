@@ -1,0 +1,251 @@
+"""Lloyd's iteration over streams: one codebook, the blocks of a product, the levels of a residual code."""
+
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from codeword.functional.kmeans import LloydStatistics, lloyd_statistics, merge, moved, plus_plus
+from codeword.functional.nearest import nearest
+from codeword.functional.ranks import gather_rows, rank, sum_over_ranks_
+from codeword.training.run import Run, Stepped
+from codeword.training.stream import Chunk, VectorStream
+
+Search: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Codes of vectors in a codebook."""
+
+_SAMPLE = 16384  # vectors, or eight for every codeword if that is more, that a start is drawn from
+
+
+class Viewed(NamedTuple):
+    """A stream as several codebooks see it.
+
+    Attributes:
+        stream: The vectors.
+        parts: What every codebook is to represent of a chunk.
+    """
+
+    stream: VectorStream
+    parts: Callable[[Chunk], list[Tensor]]
+
+
+def train_kmeans(
+    stream: VectorStream,
+    size: int,
+    run: Run,
+    *,
+    validation: VectorStream | None = None,
+    name: str = "",
+    search: Search = nearest,
+) -> Float[Tensor, "size dim"]:
+    """A codebook by k-means.
+
+    Args:
+        stream: Vectors about their mean.
+        size: Codewords.
+        run: The run this belongs to.
+        validation: Vectors, about the same mean, that choose the step to keep.
+        name: Of the stage.
+        search: Codes of vectors in a codebook; the nearest codeword by default.
+    """
+    sample, weights = stream.sample(sample_size(size), run.config.seed)
+
+    def start() -> list[Tensor]:
+        return [plus_plus(sample, size, stage_seed(run, name), weights)]
+
+    held = None if validation is None else Viewed(validation, _whole)
+    (table,) = lloyd(run, f"{name}k-means", Viewed(stream, _whole), start, validation=held, search=search)
+    return table
+
+
+def train_product(
+    stream: VectorStream,
+    widths: Sequence[int],
+    sizes: Sequence[int],
+    run: Run,
+    *,
+    validation: VectorStream | None = None,
+    name: str = "",
+    steps: int | None = None,
+) -> list[Float[Tensor, "size width"]]:
+    """Codebooks of consecutive blocks of features (Jegou et al. 2011), all in the same passes.
+
+    Args:
+        stream: Vectors about their mean.
+        widths: Features of every block.
+        sizes: Codewords of every block.
+        run: The run this belongs to.
+        validation: Vectors, about the same mean, that choose the step to keep.
+        name: Of the stage.
+        steps: Passes, if not those of the configuration.
+    """
+    sample, weights = stream.sample(sample_size(*sizes), run.config.seed)
+
+    def blocks(chunk: Chunk) -> list[Tensor]:
+        return [block.contiguous() for block in chunk.vectors.split(list(widths), 1)]
+
+    def start() -> list[Tensor]:
+        parts = zip(sample.split(list(widths), 1), sizes, strict=True)
+        seed = stage_seed(run, name)
+        return [plus_plus(part, size, seed + block, weights) for block, (part, size) in enumerate(parts)]
+
+    held = None if validation is None else Viewed(validation, blocks)
+    return lloyd(run, f"{name}blocks", Viewed(stream, blocks), start, validation=held, steps=steps)
+
+
+def train_residual(
+    stream: VectorStream,
+    sizes: Sequence[int],
+    run: Run,
+    *,
+    validation: VectorStream | None = None,
+    name: str = "",
+    steps: int | None = None,
+) -> list[Float[Tensor, "size dim"]]:
+    """Codebooks of residual quantization, each by k-means on what nearest codewords of those before it leave.
+
+    Args:
+        stream: Vectors about their mean.
+        sizes: Codewords of every level.
+        run: The run this belongs to.
+        validation: Vectors, about the same mean, that choose the steps to keep.
+        name: Of the stages.
+        steps: Passes per level, if not those of the configuration.
+
+    Note:
+        Codebooks trained greedily and used with a beam give a lower error than codebooks trained with that beam.
+        The codes of all vectors are kept in memory, at most 4 bytes each; the vectors are not.
+    """
+    sample, weights = stream.sample(sample_size(*sizes), run.config.seed)
+    spread = stream.moments.deviation.square().mean().sqrt().item()
+    levels = _Residuals(stream)
+    held = None if validation is None else _Residuals(validation)
+    for level, size in enumerate(sizes):
+
+        def start(size: int = size, sample: Tensor = sample, level: int = level) -> list[Tensor]:
+            return [plus_plus(sample, size, stage_seed(run, name) + level, weights, spread=spread)]
+
+        judged = None if held is None else Viewed(held.stream, held)
+        stage = f"{name}level {level}"
+        (table,) = lloyd(run, stage, Viewed(stream, levels), start, validation=judged, steps=steps)
+        sample = sample - table[nearest(sample, table)]
+        levels.add(table)
+        if held is not None:
+            held.add(table)
+    return levels.tables
+
+
+class _Residuals:
+    """What the levels so far leave of every vector of a stream; keeps codes, not vectors."""
+
+    def __init__(self, stream: VectorStream):
+        self.stream = stream
+        self.tables: list[Tensor] = []
+        self._codes: list[Tensor] = []
+
+    def __call__(self, chunk: Chunk) -> list[Tensor]:
+        rest = chunk.vectors
+        for table, codes in zip(self.tables, self._codes, strict=True):
+            rest = rest - table[codes[chunk.rows].long()]
+        return [rest]
+
+    def add(self, table: Float[Tensor, "size dim"]) -> None:
+        """Another level, with the nearest codeword of every residual; one pass."""
+        narrow = torch.uint8 if len(table) <= 1 << 8 else torch.int32
+        codes = torch.empty(len(self.stream), dtype=narrow, device=self.stream.device)
+        for chunk in self.stream:
+            codes[chunk.rows] = nearest(self(chunk)[0], table).to(narrow)
+        self.tables.append(table)
+        self._codes.append(codes)
+
+
+def _whole(chunk: Chunk) -> list[Tensor]:
+    """The one view of a single codebook."""
+    return [chunk.vectors]
+
+
+def lloyd(
+    run: Run,
+    name: str,
+    training: Viewed,
+    start: Callable[[], list[Tensor]],
+    *,
+    validation: Viewed | None = None,
+    search: Search = nearest,
+    steps: int | None = None,
+) -> list[Tensor]:
+    """Codebooks after Lloyd passes, each codebook over its own view of the stream.
+
+    Args:
+        run: The run this belongs to.
+        name: Of the stage.
+        training: What the codebooks represent.
+        start: Codebooks to start from.
+        validation: What chooses the step to keep.
+        search: Codes of vectors in a codebook.
+        steps: Passes, if not those of the configuration.
+    """
+    stream = training.stream
+
+    def step(tables: list[Tensor], number: int) -> Stepped:
+        generator = step_generator(run, name, number)
+        found: list[LloydStatistics | None] = [None] * len(tables)
+        for chunk in run.passing(stream):
+            for place, (x, table) in enumerate(zip(training.parts(chunk), tables, strict=True)):
+                new = lloyd_statistics(x, table, search(x, table), generator, chunk.weights)
+                before = found[place]
+                found[place] = new if before is None else merge(before, new)
+        total = [over_ranks(some, table) for some, table in zip(found, tables, strict=True)]
+        error = sum(float(some.error) for some in total) / stream.moments.weight
+        return Stepped([moved(table, some) for table, some in zip(tables, total, strict=True)], error)
+
+    def judge(held: Viewed, tables: list[Tensor]) -> float:
+        def errors(chunk: Chunk) -> Iterable[Tensor]:
+            for x, table in zip(held.parts(chunk), tables, strict=True):
+                yield (x - table[search(x, table)]).square().sum(1)
+
+        return mean_error(held.stream, errors)
+
+    chosen = None if validation is None else partial(judge, validation)
+    return run.stage(name, start, step, steps or run.config.steps, judge=chosen, cost=len(stream))
+
+
+def mean_error(stream: VectorStream, errors: Callable[[Chunk], Iterable[Tensor]]) -> float:
+    """Mean over all ranks of squared errors, given as parts that add up."""
+    total = torch.zeros(2, dtype=torch.float64, device=stream.device)
+    for chunk in stream:
+        parts = torch.stack([part.double() for part in errors(chunk)]).sum(0)
+        weights = torch.ones_like(parts) if chunk.weights is None else chunk.weights.double()
+        total += torch.stack([(parts * weights).sum(), weights.sum()])
+    error, weight = sum_over_ranks_(total)
+    return float(error / weight)
+
+
+def over_ranks(found: LloydStatistics | None, table: Float[Tensor, "size dim"]) -> LloydStatistics:
+    """Statistics of all ranks; a rank without vectors has none."""
+    if found is None:
+        nothing = table.new_zeros(0, table.shape[1])
+        codes: Tensor = torch.zeros(0, dtype=torch.int64, device=table.device)
+        found = lloyd_statistics(nothing, table, codes, torch.Generator())
+    counts, sums, error = (sum_over_ranks_(part.contiguous()) for part in found[:3])
+    keys, order = gather_rows(found.keys).topk(len(gather_rows(found.keys)))
+    return LloydStatistics(counts, sums, error, gather_rows(found.places)[order], keys)
+
+
+def sample_size(*sizes: int) -> int:
+    """Vectors that the starts of codebooks of these sizes are drawn from."""
+    return max(_SAMPLE, 8 * max(sizes))
+
+
+def stage_seed(run: Run, name: str) -> int:
+    """A seed of its own for every stage."""
+    return zlib.crc32(f"{run.config.seed} {name}".encode())
+
+
+def step_generator(run: Run, name: str, number: int) -> torch.Generator:
+    """Random numbers of a step, different on every rank; the same when the step is repeated after a kill."""
+    return torch.Generator().manual_seed(zlib.crc32(f"{run.config.seed} {name} {number} {rank()}".encode()))
