@@ -22,7 +22,6 @@ _QUANTIZERS = (
 _HOME = {"Quantized": "codeword.types"} | dict.fromkeys(_QUANTIZERS, "codeword.quantizers")
 
 
-
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'codeword' has no attribute {name!r}")

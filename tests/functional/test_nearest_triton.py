@@ -9,7 +9,7 @@ from codeword.functional.nearest import nearest
 
 os.environ.setdefault("TRITON_INTERPRET", "0" if torch.cuda.is_available() else "1")
 pytest.importorskip("triton", reason="triton comes with accelerator builds of torch")
-from codeword.functional.nearest_triton import nearest_triton  # noqa: E402
+from codeword.functional.nearest_triton import nearest_triton
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from contracts.tasks import NOISY, Noisy
 
 from codeword.training.checkpoint import CheckpointError, load_checkpoint
 from codeword.training.logging import read_log
 from codeword.training.loop import CHECKPOINT, LOG, train
+from contracts.tasks import NOISY, Noisy
 
 PROGRAM = Path(__file__).parents[1] / "contracts" / "tasks.py"
 SUMS = 1e-5  # of float32 sums split over two processes, over 6 steps

@@ -33,7 +33,5 @@ class Search:
 
         if self.out is not None:
             check_output(self.out, overwrite=self.overwrite)
-        for line in search_report(
-            self.index, self.queries, k=self.k, probes=self.probes, out=self.out, base=self.base
-        ):
+        for line in search_report(self.index, self.queries, k=self.k, probes=self.probes, out=self.out, base=self.base):
             print(line)
