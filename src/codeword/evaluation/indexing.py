@@ -59,9 +59,12 @@ def search_report(
         ValueError: If files cannot be read or do not fit.
     """
     index, queries = load_index(index_path), load_vectors(queries_path)
-    if probes is not None and not isinstance(index, InvertedIndex):
+    if probes is None:
+        found = index.search(queries, k)
+    elif isinstance(index, InvertedIndex):
+        found = index.search(queries, k, probes=probes)
+    else:
         raise ValueError(f"{index_path} has no lists to probe: leave --probes out")
-    found = index.search(queries, k, probes=probes) if probes is not None else index.search(queries, k)
     if out is not None:
         with atomic_write(out) as file:
             np.savez(file, ids=found.ids.numpy(), distances=found.distances.numpy())

@@ -57,7 +57,8 @@ def evaluate(model: Path, data: Path, *, column: str | None = None) -> VectorRep
     codec, source = VectorCodec.from_pretrained(model), open_vectors(data, column)
     if not len(source):
         raise ValueError(f"{data} holds no vectors: there is nothing to evaluate")
-    distortion, codes = Distortion(source.dim), []
+    distortion = Distortion(source.dim)
+    codes: list[torch.Tensor] = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "codes.cw"
         start = time.perf_counter()

@@ -3,6 +3,7 @@
 from codeword.quantizers.additive import AdditiveQuantizer as AdditiveQuantizer
 from codeword.quantizers.base import Quantizer as Quantizer
 from codeword.quantizers.base import load as load
+from codeword.quantizers.binary import BinaryQuantizer as BinaryQuantizer
 from codeword.quantizers.codebook import Codebook as Codebook
 from codeword.quantizers.estimator import Directional as Directional
 from codeword.quantizers.estimator import NoiseSubstitution as NoiseSubstitution
@@ -19,6 +20,7 @@ from codeword.quantizers.residual import ResidualQuantizer as ResidualQuantizer
 from codeword.quantizers.revival import Keep as Keep
 from codeword.quantizers.revival import ReplaceUnused as ReplaceUnused
 from codeword.quantizers.revival import ReviveDead as ReviveDead
+from codeword.quantizers.scalar import ScalarQuantizer as ScalarQuantizer
 from codeword.quantizers.search import Beam as Beam
 from codeword.quantizers.search import Greedy as Greedy
 from codeword.quantizers.search import Refined as Refined

@@ -21,7 +21,8 @@ from codeword.metrics.retrieval import Recall, recall_at
 from codeword.recipes.vectors import Family, VectorsConfig, build
 from codeword.search.coded import CodedIndex
 from codeword.search.flat import FlatIndex
-from codeword.training.em import EMConfig, train
+from codeword.training.em import train
+from codeword.training.run import EMConfig
 
 LEVELS, SIZE = (2, 4, 8), 256
 FAMILIES = (Family.PRODUCT, Family.RESIDUAL, Family.ADDITIVE)

@@ -7,9 +7,18 @@ quantizer, a minute for a residual one, a few minutes for an additive one. The n
 ``results/vectors_sift.json``.
 """
 
+import time
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
 
+import torch
+from torch import Tensor
+
+from codeword.codecs.vectors import VectorCodec
+from codeword.data.vectors import VectorSource, check_finite, open_vectors
+from codeword.metrics.distortion import Distortion, DistortionReport
 from codeword.quantizers import (
     AdditiveQuantizer,
     Beam,
@@ -20,6 +29,9 @@ from codeword.quantizers import (
     Rotated,
     VectorQuantizer,
 )
+from codeword.training import em
+from codeword.training.progress import ProgressBar
+from codeword.training.run import EMConfig
 
 
 class Family(StrEnum):
@@ -42,6 +54,10 @@ class VectorsConfig:
         size: Codewords per level.
         beam: Width of the search of residual and additive codes.
         sweeps: Sweeps of iterated conditional modes after the beam of additive codes.
+        steps: Iterations of training; ``None`` takes those of ``EMConfig``.
+        seed: Seeds every draw.
+        seeds: Runs from different seeds, of which the best is kept.
+        validation: Share of the vectors held out.
     """
 
     quantizer: Family = Family.RESIDUAL
@@ -49,6 +65,71 @@ class VectorsConfig:
     size: int = 256
     beam: int = 5
     sweeps: int = 4
+    steps: int | None = None
+    seed: int = 0
+    seeds: int = 1
+    validation: float = 0.05
+
+
+class TrainedVectors(NamedTuple):
+    """What ``train`` reports.
+
+    Attributes:
+        training: Errors on the vectors it learned from.
+        validation: Errors on those held out.
+        bits_per_vector: Rate of the codes at fixed width.
+        seconds: Wall-clock time.
+    """
+
+    training: DistortionReport
+    validation: DistortionReport
+    bits_per_vector: float
+    seconds: float
+
+
+def train(config: VectorsConfig, data: Path, out: Path, *, column: str | None = None) -> TrainedVectors:
+    """Train on a file of vectors and save the model with its entropy tables.
+
+    Raises:
+        ValueError: If the data cannot be read, is not finite, or has fewer vectors than codewords.
+    """
+    start = time.perf_counter()
+    source = open_vectors(data, column)
+    held = min(max(1, round(len(source) * config.validation)), len(source) - 1)
+    if not 0 < config.validation < 1 or len(source) - held < config.size:
+        raise ValueError(
+            f"{data} has {len(source)} vectors: {config.size} codewords need as many, and a share in (0, 1) held out"
+        )
+    order = torch.randperm(len(source), generator=torch.Generator().manual_seed(config.seed))
+    learned, unseen = (_rows(source, order[part].sort().values) for part in (slice(held, None), slice(held)))
+    quantizer = build(config, source.dim)
+    defaults = EMConfig()
+    settings = EMConfig(
+        steps=config.steps or defaults.steps,
+        rounds=config.steps or defaults.rounds,
+        seed=config.seed,
+        seeds=config.seeds,
+    )
+    with ProgressBar() as bar:
+        em.train(quantizer, learned, settings, validation=unseen, checkpoint=Path(f"{out}.resume"), progress=bar)
+    codec = VectorCodec(quantizer)
+    codec.learn_tables(learned)
+    codec.save_pretrained(out)
+    reports = [_distortion(quantizer, x) for x in (learned, unseen)]
+    return TrainedVectors(*reports, quantizer.bits_per_vector, time.perf_counter() - start)
+
+
+def _rows(source: VectorSource, places: Tensor) -> Tensor:
+    rows = source[places]
+    check_finite(rows, name=str(source.path))
+    return rows
+
+
+def _distortion(quantizer: Quantizer, x: Tensor) -> DistortionReport:
+    total = Distortion(x.shape[1])
+    for chunk in x.split(65536):
+        total.add(chunk, quantizer.decode(quantizer.encode(chunk)))
+    return total.report()
 
 
 def build(config: VectorsConfig, dim: int) -> Quantizer:
