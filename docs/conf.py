@@ -29,7 +29,7 @@ doctest_global_setup = "import torch; import codeword; _ = torch.manual_seed(0)"
 
 def _command_line_help() -> None:
     """Write the help of every verb where command_line.md includes it."""
-    verbs = ["train vectors", "encode", "decode", "index", "search", "evaluate", "inspect", "complexity", "demo"]
+    verbs = ["train", "encode", "decode", "index", "search", "evaluate", "inspect", "complexity", "demo"]
     parts = []
     for verb in verbs:
         command = [sys.executable, "-m", "codeword", *verb.split(), "--help"]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import tyro
 
@@ -10,9 +10,11 @@ from codeword.cli.common import check_output, print_table
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vectors:
-    """Train a quantizer on a matrix of vectors, in closed form."""
+class Train:
+    """Train a model by a recipe; vectors: a quantizer of a matrix of vectors, in closed form."""
 
+    recipe: tyro.conf.Positional[Literal["vectors"]]
+    """What to train."""
     data: tyro.conf.Positional[Path]
     """Matrix: .npy (memory-mapped), .npz, .fvecs, .bvecs, .ivecs or .parquet."""
     out: Path
@@ -66,14 +68,3 @@ class Vectors:
             ]
         )
         print(f"{self.out}: {result.bits_per_vector:g} bits per vector, trained in {result.seconds:.1f} s")
-
-
-@dataclass(frozen=True)
-class Train:
-    """Train a model by a recipe."""
-
-    recipe: Annotated[Vectors, tyro.conf.subcommand("vectors")]
-
-    def run(self) -> None:
-        """Run the recipe."""
-        self.recipe.run()

@@ -194,5 +194,5 @@ def _by_rate(rows: list[Row], value: Callable[[Row], float], label: str, title: 
     series = {}
     for method in dict.fromkeys(row.method for row in rows):
         points = [(row.bytes, value(row)) for row in rows if row.method == method]
-        series[method] = tuple(zip(*points, strict=True))
+        series[method] = ([x for x, _ in points], [y for _, y in points])
     return curves(series, x="bytes per vector", y=label, title=title)

@@ -110,13 +110,13 @@ def train(config: VectorsConfig, data: Path, out: Path, *, column: str | None = 
         seed=config.seed,
         seeds=config.seeds,
     )
-    with ProgressBar() as bar:
-        em.train(quantizer, learned, settings, validation=unseen, checkpoint=Path(f"{out}.resume"), progress=bar)
+    checkpoint = Path(f"{out}.resume")
+    em.train(quantizer, learned, settings, validation=unseen, checkpoint=checkpoint, progress=ProgressBar())
     codec = VectorCodec(quantizer)
     codec.learn_tables(learned)
     codec.save_pretrained(out)
-    reports = [_distortion(quantizer, x) for x in (learned, unseen)]
-    return TrainedVectors(*reports, quantizer.bits_per_vector, time.perf_counter() - start)
+    errors, unseen_errors = _distortion(quantizer, learned), _distortion(quantizer, unseen)
+    return TrainedVectors(errors, unseen_errors, quantizer.bits_per_vector, time.perf_counter() - start)
 
 
 def _rows(source: VectorSource, places: Tensor) -> Tensor:
