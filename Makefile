@@ -25,8 +25,9 @@ lint: $(STAMP)
 	$(BIN)/pyrefly check
 	$(BIN)/vulture
 
-docs: $(STAMP)
-	$(BIN)/sphinx-build -b html docs docs/_build/html
+docs: $(STAMP)  ## pages and reference; a warning, or an example that prints something else, is an error
+	$(BIN)/sphinx-build -b html -W --keep-going docs docs/_build/html
+	$(BIN)/sphinx-build -b doctest -W docs docs/_build/doctest
 
 examples: $(STAMP)
 	for script in examples/*.py; do echo $$script; $(BIN)/python $$script || exit 1; done

@@ -145,7 +145,7 @@ def summary(rows: list[dict[str, object]]) -> list[dict[str, object]]:
 
 
 def plot(rows: list[dict[str, object]], every: int) -> None:
-    """docs/figures/estimators_autoencoder.svg and .png: means over seeds, and the range of the seeds."""
+    """docs/figures/estimators_autoencoder.svg: means over seeds, and the range of the seeds."""
     mpl.rcParams |= {"svg.hashsalt": "codeword", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     for method, colour in COLOURS.items():
@@ -162,7 +162,6 @@ def plot(rows: list[dict[str, object]], every: int) -> None:
         axes.grid(alpha=0.25)
     FIGURES.mkdir(parents=True, exist_ok=True)
     figure.savefig(FIGURES / "estimators_autoencoder.svg", metadata={"Date": None})
-    figure.savefig(FIGURES / "estimators_autoencoder.png", dpi=110)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""codeword: learn discrete codes by vector quantization, from a matrix of vectors to audio, images and video.
+"""codeword: learn discrete codes by vector quantization, from a matrix of vectors to a layer inside a network.
 
 Names are imported on first use, so that ``codeword --help`` answers before PyTorch is loaded.
 """
@@ -7,19 +7,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from codeword.functional.tokens import delay_levels as delay_levels
+    from codeword.functional.tokens import flatten_levels as flatten_levels
+    from codeword.functional.tokens import undelay_levels as undelay_levels
+    from codeword.functional.tokens import unflatten_levels as unflatten_levels
     from codeword.quantizers import *  # noqa: F403
     from codeword.types import Quantized as Quantized
+    from codeword.types import Selected as Selected
 
 __version__ = "0.1.0"
 
 _QUANTIZERS = (
-    "AdditiveQuantizer", "Beam", "BinaryQuantizer", "ChannelsFirst", "Cosine", "DepthDropout", "Directional",
-    "Euclidean", "FromData", "Gradient", "Greedy", "KMeans", "Keep", "MovingAverage", "NoiseSubstitution",
-    "Normalized", "ProductQuantizer", "Projected", "Quantizer", "Refined", "ReplaceUnused", "ResidualQuantizer",
-    "ReviveDead", "Rotated", "Rotation", "ScalarQuantizer", "SetBeam", "SimVQ", "StraightThrough", "Uniform",
-    "VectorQuantizer", "load", "seed", "update",
+    "AdditiveQuantizer", "Beam", "BinaryQuantizer", "ChannelsFirst", "Codebook", "Cosine", "Cube", "DepthDropout",
+    "Directional", "EntropyLoss", "Euclidean", "FromData", "Gradient", "Greedy", "HalfStep", "KMeans", "Keep",
+    "MovingAverage", "NoiseSubstitution", "Normalized", "ProductQuantizer", "Projected", "Quantizer", "Refined",
+    "ReplaceUnused", "ResidualQuantizer", "ReviveDead", "Rotated", "Rotation", "ScalarQuantizer", "SetBeam", "SimVQ",
+    "Sphere", "StraightThrough", "Symmetric", "Uniform", "VectorQuantizer", "from_vector_quantize_pytorch", "load",
+    "seed", "update",
 )  # fmt: skip
-_HOME = {"Quantized": "codeword.types"} | dict.fromkeys(_QUANTIZERS, "codeword.quantizers")
+_TOKENS = ("delay_levels", "flatten_levels", "undelay_levels", "unflatten_levels")
+_HOME = (
+    dict.fromkeys(_QUANTIZERS, "codeword.quantizers")
+    | dict.fromkeys(_TOKENS, "codeword.functional.tokens")
+    | dict.fromkeys(("Quantized", "Selected"), "codeword.types")
+)
+__all__ = ["__version__", *_HOME]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> object:
@@ -29,4 +41,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return ["__version__", *sorted(_HOME)]
+    return sorted(__all__)

@@ -243,6 +243,22 @@ class Values:
             torch.testing.assert_close(quantizer.decode(given), total, rtol=0, atol=ROUNDING)
         assert (quantizer.decode(torch.full_like(codes, -1)) == 0).all()
 
+    def test_codes_beyond_a_codebook_are_named(self):
+        quantizer = self.trained()
+        for level, size in enumerate(quantizer.sizes):
+            codes = quantizer.encode(vectors(5, self.dim))
+            codes[3, level] = size
+            with pytest.raises(ValueError, match=f"level {level} holds the code {size}") as error:
+                quantizer.decode(codes)
+            assert one_line(error)
+
+    @pytest.mark.parametrize("dtype", [torch.int16, torch.int32])
+    def test_codes_may_be_small_integers(self, dtype):
+        quantizer = self.trained()
+        codes = quantizer.encode(vectors(dim=self.dim))
+        codes[::7] = -1
+        assert torch.equal(quantizer.decode(codes.to(dtype)), quantizer.decode(codes))
+
     def test_scores_are_largest_at_the_code(self):
         quantizer, x = self.trained(), vectors(dim=self.dim, seed=1)
         codes = quantizer.encode(x)
@@ -302,6 +318,8 @@ class Values:
             lambda: quantizer.encode(x, depth=quantizer.gates + 1),
             lambda: quantizer.encode(x, depth=-1),
             lambda: quantizer.decode(torch.zeros(3, quantizer.levels + 1, dtype=torch.int64)),
+            lambda: quantizer(x.long()),
+            lambda: quantizer(torch.zeros(())),
         ]
         for mistake in mistakes:
             with pytest.raises(ValueError) as error:

@@ -11,6 +11,8 @@ from codeword.entropy.tables import TOTAL, CodeTables, check_counts, ideal_bits,
 
 HISTOGRAMS = st.lists(st.one_of(st.just(0), st.integers(0, 50), st.integers(0, 2**62)), min_size=1, max_size=40)
 
+TABLE = np.array([32768, 32768])
+
 
 @settings(deadline=None)
 @given(HISTOGRAMS)
@@ -124,3 +126,20 @@ def test_fingerprints_tell_tables_apart():
         CodeTables.from_histograms([np.array([3, 1]), np.array([1, 1, 2])], np.array([1, 1, 1])),
     ]
     assert len({plain.fingerprint(), *(other.fingerprint() for other in others)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"level.1": None}, r"named level.0, level.1, \.\.\. and depth, these are \['depth', 'level.0', 'level.2'\]"),
+        ({"level.x": TABLE}, "these are"),
+        ({"level.0": None, "level.1": None, "level.2": None}, r"these are \['depth'\]"),
+        ({"depth": TABLE}, "depths of 3 levels need 4 counts, got 2"),
+        ({"level.0": TABLE - 1}, "counts >= 1 that sum to 65536"),
+    ],
+)
+def test_arrays_that_are_no_tables_are_refused(change, message):
+    codes = np.arange(24).reshape(8, 3) % 5
+    arrays = CodeTables.from_codes(codes, (5, 5, 5), variable_depth=True).arrays() | change
+    with pytest.raises(ValueError, match=message):
+        CodeTables.from_arrays({name: counts for name, counts in arrays.items() if counts is not None})

@@ -108,3 +108,39 @@ def test_errors_of_other_files_pass_unchanged(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "codes.cw"):
         (tmp_path / "input.npy").read_bytes()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_as_long_as_the_file_system_allows(tmp_path):
+    path = tmp_path / ("a" * 255)
+    with atomic_write(path) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_a_pipe_without_a_name_of_its_own_is_written():
+    program = (
+        "from codeword.formats.atomic import atomic_write\n"
+        "with atomic_write('/dev/stdout') as file:\n"
+        "    file.write(b'through a pipe')"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"through a pipe"
+
+
+def test_a_read_only_file_is_not_replaced(tmp_path, monkeypatch):
+    path = tmp_path / "codes.cw"
+    path.write_bytes(b"before")
+    path.chmod(0o444)
+    monkeypatch.setattr(os, "access", lambda _path, mode: mode != os.W_OK)  # a superuser may write everything
+    with pytest.raises(WriteError) as caught, atomic_write(path) as file:
+        file.write(b"after")
+    assert str(caught.value) == f"cannot write {path}: the file is read-only"
+    assert [entry.read_bytes() for entry in tmp_path.iterdir()] == [b"before"]
+
+
+def test_owner_and_group_are_kept(tmp_path, monkeypatch):
+    path, given = tmp_path / "codes.cw", []
+    path.write_bytes(b"before")
+    monkeypatch.setattr(os, "chown", lambda _path, *owner: given.append(owner))
+    with atomic_write(path):
+        pass
+    assert given == [(path.stat().st_uid, path.stat().st_gid)]

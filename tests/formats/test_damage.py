@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from codeword.entropy.tables import CodeTables
 from codeword.formats import salvage as salvage_module
+from codeword.formats import vectors as vectors_module
 from codeword.formats.container import ContainerWriter, read_header
 from codeword.formats.errors import FormatError
 from codeword.formats.inspection import inspect
@@ -190,6 +191,7 @@ def header_of(header):
     return file.getvalue()
 
 
+FREE = VectorHeader(dim=1, sizes=(1,) * 10, model=MODEL)
 WIDE = VectorHeader(dim=1, sizes=(1,) * 4096, model=MODEL)
 PLAIN = VectorHeader(dim=1, sizes=(256, 3), model=MODEL)
 VARYING = VectorHeader(dim=1, sizes=(256, 3), model=MODEL, variable_depth=True)
@@ -312,3 +314,21 @@ def test_a_footer_that_contradicts_the_rows_is_a_problem(tmp_path):
     path.write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(FormatError, match="PNG"):
         inspect(path)
+
+
+def test_codes_that_cost_no_bytes_fill_no_memory():
+    """Levels of one codeword: a thousand bytes of file could ask for gigabytes."""
+    data = header_of(FREE) + b"".join(chunk(b"", 2**18, first * 2**18) for first in range(8))
+    for read in (lambda reader: reader.read_all(), lambda reader: reader.salvage()):
+        with pytest.raises(FormatError, match=r"18350080 codes in 0 bytes of payload, more than max_codes=16777216"):
+            read(VectorCodesReader(io.BytesIO(data)))
+        with pytest.raises(FormatError, match="more than max_codes=5000000"):
+            VectorCodesReader(io.BytesIO(data)).read_all(max_codes=5_000_000)
+    assert sum(len(rows) for _, rows in zip(range(8), VectorCodesReader(io.BytesIO(data)), strict=False)) == 2**21
+    assert len(VectorCodesReader(io.BytesIO(data)).salvage(max_codes=2**25).codes) == 2**21
+
+
+def test_codes_that_cost_their_bytes_are_all_read(monkeypatch):
+    monkeypatch.setattr(vectors_module, "_FREE_CODES", 10)
+    assert np.array_equal(VectorCodesReader(io.BytesIO(VARIANTS["packed"])).read_all(), CODES)
+    assert np.array_equal(salvage(VARIANTS["packed"]).codes, CODES)

@@ -1,5 +1,6 @@
 """Files of vector codes."""
 
+import gzip
 import io
 import os
 import threading
@@ -148,7 +149,7 @@ def test_a_pipe_is_read_once_and_in_order(sample):
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 3), (4, 3), (0, 71), (71, 71)])
 def test_rows_that_are_not_there_are_refused(sample, start, stop):
-    with pytest.raises(ValueError, match="rows 0 to 69"):
+    with pytest.raises(ValueError, match="the file has 70 rows"):
         VectorCodesReader(io.BytesIO(sample.data()), tables=sample.tables).read(start, stop)
 
 
@@ -284,3 +285,78 @@ def test_inspect_tells_what_is_wrong(sample, tmp_path):
     assert not found.intact
     assert (found.num_chunks, found.items, found.missing) == (4, 54, ((16, 32),))
     assert found.problems[0] == "chunk 1: damaged: the checksum of its payload does not match"
+
+
+def test_closing_twice_is_closing_once_and_nothing_is_written_after_it(sample):
+    file = io.BytesIO()
+    with VectorCodesWriter(file, sample.header, tables=sample.tables, chunk_rows=sample.chunk_rows) as writer:
+        writer.write(sample.codes)
+        writer.close()
+    assert file.getvalue() == sample.data()
+    with pytest.raises(ValueError, match="has its footer already"):
+        writer.write(sample.codes)
+    container = ContainerWriter(io.BytesIO(), "vectors", {})
+    container.close()
+    with pytest.raises(ValueError, match="has its footer already"):
+        container.write(b"", 1)
+
+
+def read_parts(reader, codes, seed):
+    """How many of many parts come out wrong, or not at all."""
+    rng, wrong = np.random.default_rng(seed), 0
+    for start in rng.integers(0, len(codes) - 900, 150).tolist():
+        try:
+            wrong += not np.array_equal(reader.read(start, start + 900), codes[start : start + 900])
+        except FormatError:
+            wrong += 1
+    return wrong
+
+
+@pytest.fixture
+def shared_reader(tmp_path):
+    codes = np.random.default_rng(0).integers(0, 256, (20_000, 8))
+    header = VectorHeader(dim=1, sizes=(256,) * 8, model=MODEL)
+    path = tmp_path / "codes.cw"
+    path.write_bytes(write(codes, header, chunk_rows=500))
+    with VectorCodesReader(path) as reader:
+        yield reader, codes
+
+
+def test_threads_share_a_reader(shared_reader):
+    reader, codes = shared_reader
+    wrong = []
+    threads = [threading.Thread(target=lambda s: wrong.append(read_parts(reader, codes, s)), args=(s,)) for s in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == [0, 0]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_forked_processes_share_a_reader(shared_reader):
+    """Workers that load data have one file position between them."""
+    reader, codes = shared_reader
+    reader.read(0, 1)
+    children = []
+    for seed in (1, 2):
+        if not (child := os.fork()):
+            os._exit(min(read_parts(reader, codes, seed), 100))
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
+
+
+def test_a_file_in_another_file_is_read_by_that_file(sample, tmp_path):
+    """A compressed file has a descriptor too, but of other bytes."""
+    path = tmp_path / "codes.cw.gz"
+    with gzip.open(path, "wb") as file:
+        file.write(sample.data())
+    with gzip.open(path, "rb") as file:
+        assert np.array_equal(VectorCodesReader(file, tables=sample.tables).read_all(), sample.codes)
+
+
+def test_text_mode_is_told(tmp_path):
+    (tmp_path / "codes.cw").write_text("text")
+    with (tmp_path / "codes.cw").open() as file, pytest.raises(ValueError, match="opened in binary mode"):
+        VectorCodesReader(file)

@@ -27,6 +27,13 @@ def test_straight_through_is_the_codeword_to_the_bit():
     assert torch.equal(torch.autograd.grad(out.sum(), x)[0], torch.full_like(x, 1e6))
 
 
+def test_straight_through_may_be_changed_in_place():
+    x, c = pair()
+    out = straight_through(x, c)
+    expected = (c > 0).float()
+    assert torch.equal(torch.autograd.grad(torch.relu_(out).sum(), x)[0], expected)
+
+
 def test_noise_substitution_has_the_derivatives_of_its_docstring():
     x, c = pair()
     noise = vectors(5, DIM, seed=3)
@@ -109,6 +116,15 @@ def test_rotation_is_bounded_and_keeps_the_code(length):
     assert torch.isfinite(torch.autograd.grad(opposite.sum(), x)[0]).all()
 
 
+@pytest.mark.parametrize("aside", [0.0, 1e-7, 1e-6, 1e-5, 1e-3])
+def test_rotation_of_opposite_vectors_keeps_lengths(aside):
+    for c in vectors(20, DIM, seed=2):
+        x = -c + aside * vectors(1, DIM, seed=3)[0]
+        turn = torch.autograd.functional.jacobian(lambda one, c=c: rotation(one, c, 1e9), x) * x.norm() / c.norm()
+        torch.testing.assert_close(turn @ turn.t(), EYE, rtol=0, atol=5e-3)
+        torch.testing.assert_close(turn @ x * c.norm() / x.norm(), c, rtol=0, atol=5e-3)
+
+
 @pytest.mark.parametrize(("codebook", "commitment"), [(1.0, 0.25), (0.0, 0.25), (0.7, 0.0), (0.0, 0.0)])
 def test_the_weighed_error_is_the_sum_of_its_two_losses(codebook, commitment):
     x, c = pair()
@@ -122,6 +138,28 @@ def test_the_weighed_error_is_the_sum_of_its_two_losses(codebook, commitment):
     wanted = torch.autograd.grad((expected * weight).sum(), [x, c])
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(torch.zeros_like(other) if one is None else one, other)
+
+
+def test_the_weighed_error_can_be_differentiated_twice():
+    x, c = (t.detach().double().requires_grad_() for t in pair())
+    weight = vectors(5, 1)[:, 0].double().requires_grad_()
+
+    def curvatures(losses):
+        dx, dc = torch.autograd.grad((losses * weight).sum(), [x, c], create_graph=True)
+        return torch.autograd.grad(dx.pow(3).sum() + dc.exp().sum(), [x, c, weight])
+
+    found = curvatures(weighed_error(x, c, codebook=0.7, commitment=0.25).losses)
+    wanted = curvatures((0.7 * (x.detach() - c).square() + 0.25 * (x - c.detach()).square()).mean(1))
+    torch.testing.assert_close(found, wanted)
+
+
+def test_derivatives_are_functions_too():
+    x, c = (t.detach() for t in pair())
+
+    def value(one):
+        return weighed_error(one, c, codebook=1.0, commitment=0.25).losses.sum() + straight_through(one, c).sum()
+
+    torch.testing.assert_close(torch.func.grad(value)(x), 0.5 / DIM * (x - c) + 1)
 
 
 def test_the_weighed_error_is_computed_in_float32():

@@ -34,6 +34,12 @@ def test_uniform_numbers_are_uniform():
         assert abs(chi - 49) < SIGMAS * math.sqrt(2 * 49)
 
 
+def test_the_largest_number_is_below_one():
+    u = row_uniform(key(0), 1, 1, first_row=2_041_040)  # all 24 bits are set
+    assert u == 1 - 2**-24
+    assert torch.isfinite(-torch.log(-torch.log(u))).all()
+
+
 def test_normal_numbers_are_normal():
     v = row_normal(key(3), ROWS, COLUMNS).double()
     n = v.numel()

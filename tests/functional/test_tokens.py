@@ -88,6 +88,7 @@ def test_small_integers_widen_for_tokens_and_stay_for_delays():
         lambda: delay_levels(torch.zeros(1, 3, dtype=torch.int64), 0, delays=(0, 1)),
         lambda: delay_levels(torch.zeros(1, 2, dtype=torch.int64), 0, delays=(0, -1)),
         lambda: delay_levels(torch.zeros(4, 0, dtype=torch.int64), 0),
+        lambda: flatten_levels(torch.zeros(1, 2, dtype=torch.int64), (2**63, 2)),
     ],
 )
 def test_mistakes_are_named(mistake):

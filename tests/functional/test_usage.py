@@ -41,6 +41,28 @@ def test_values_by_hand():
     assert usage.effective_code_usage(counts).item() == pytest.approx(0.75 / (1.5 * math.log(4)), abs=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_one_level_equals_a_loop(seed):
+    codes = draw(seed, 300, size=17, absent=0.2)
+    codes[codes > 12] = 0  # some codewords are never used
+    counts = usage.histogram(codes, 17)
+    present = [code for code in codes.tolist() if code >= 0]
+    bits = slow.entropy(present)
+    assert counts.tolist() == [present.count(code) for code in range(17)]
+    assert usage.usage_rate(counts).item() == len(set(present)) / 17
+    assert usage.entropy(counts).item() == pytest.approx(bits, abs=BITS)
+    assert usage.perplexity(counts).item() == pytest.approx(2**bits, rel=BITS)
+    assert usage.perplexity_share(counts).item() == pytest.approx(2**bits / 17, rel=BITS)
+    published = len(set(present)) / 17 / (bits * math.log(17))
+    assert usage.effective_code_usage(counts).item() == pytest.approx(published, rel=BITS)
+
+
+def test_what_is_known_leaves_exactly_nothing():
+    first = draw(3, 1000, size=7)
+    assert usage.conditional_entropy(first, first * 3 + 1) >= 0
+    assert usage.conditional_entropy(first % 3, first).item() == 0
+
+
 @pytest.mark.parametrize("size", [1, 2, 7, 256, 1024])
 def test_uniform_use_has_perplexity_equal_to_size(size):
     counts = torch.full((size,), 3)

@@ -2,12 +2,12 @@ import math
 
 import pytest
 import torch
-from torch import multiprocessing
 from vector_quantize_pytorch import LFQ
 
 from codeword import Directional, NoiseSubstitution, Projected, ResidualQuantizer, Rotation, VectorQuantizer
 from codeword.quantizers.binary import BinaryQuantizer, Cube, EntropyLoss, Sphere
 from contracts.quantizer import QuantizerContract, vectors
+from contracts.ranks import on_ranks
 from reference import binary_ranks
 from reference import scalar as slow
 
@@ -230,14 +230,8 @@ def test_a_closed_gate_scales_the_loss_and_nothing_else():
 
 
 def test_two_ranks_are_one_rank(tmp_path):
-    torch.manual_seed(0)
-    batches = torch.randn(5, 24, 5, dtype=torch.float64)
-    ragged, lonely = torch.rand(5, 24) < 0.6, torch.ones(5, 24, dtype=torch.bool)
-    lonely[:, 12:] = False  # the second rank has nothing but padding
-    cases = [None, ragged, lonely]
-    torch.save((batches, cases), tmp_path / "data.pt")
-    multiprocessing.spawn(binary_ranks.worker, args=(2, str(tmp_path)), nprocs=2)
-    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    ranks = on_ranks(binary_ranks.share, tmp_path)
+    batches, cases = binary_ranks.data()
     for number, masks in enumerate(cases):
         losses, parameters = binary_ranks.train(binary_ranks.Net(), batches, masks)
         (left, first), (right, second) = ranks[0][number], ranks[1][number]

@@ -1,12 +1,9 @@
 """Compilers and exporters. Run without the shape hook: ``pytest -o addopts= -m compile``."""
 
 import copy
-from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
@@ -34,6 +31,7 @@ from codeword import (
     SimVQ,
     VectorQuantizer,
 )
+from contracts.ranks import on_ranks
 from contracts.steps import assert_same_state, objective, state, vectors
 
 # PyTorch warns about its own parts.
@@ -262,17 +260,8 @@ def run(rank, steps=3):
     return state(network)
 
 
-def work(rank, folder):
-    torch.set_num_threads(1)
-    store = f"file://{folder}/store"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(seconds=120))
-    torch.save(run(rank), Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
-
-
 def test_compiled_ranks_are_one_eager_process(tmp_path):
-    torch.multiprocessing.start_processes(work, (str(tmp_path),), nprocs=2, start_method="spawn")
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    first, second = on_ranks(run, tmp_path)
     for name, value in run(None).items():
         assert torch.equal(first[name], second[name]), name
         torch.testing.assert_close(first[name], value, rtol=ROUNDING, atol=ROUNDING, msg=name)

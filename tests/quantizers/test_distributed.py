@@ -1,12 +1,9 @@
 """Two processes with half a batch each end where one process with the whole batch does."""
 
 import copy
-from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -27,8 +24,9 @@ from codeword import (
     ReviveDead,
     VectorQuantizer,
 )
+from contracts.ranks import RANKS, on_ranks
 
-RANKS, ROWS, DIM, STEPS = 2, 40, 4, 5
+ROWS, DIM, STEPS = 40, 4, 5
 TOLERANCE = 1e-5  # of codewords of size 1 after five steps
 THROUGH_OUTPUT = Gradient(codebook=0.0, commitment=0.0)
 OFTEN = ReviveDead(hits=0.5, threshold=0.3)
@@ -152,21 +150,14 @@ def run_all(rank, made):
     return results
 
 
-def work(rank, folder):
-    torch.set_num_threads(1)
-    made = averaged(), networks()  # built before there is a process group
-    store = f"file://{folder}/store"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=RANKS, timeout=timedelta(seconds=60))
-    torch.save(run_all(rank, made), Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
+def made():
+    """What is built before there is a process group."""
+    return averaged(), networks()
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    torch.multiprocessing.start_processes(work, (str(folder),), nprocs=RANKS, start_method="spawn")
-    ranks = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(RANKS)]
-    return *ranks, run_all(None, (averaged(), networks()))
+    return *on_ranks(run_all, tmp_path_factory.mktemp("ranks"), prepare=made), run_all(None, made())
 
 
 LOCAL = ("losses",)  # what is a rank's own

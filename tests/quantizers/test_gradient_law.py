@@ -1,11 +1,14 @@
 """What derivatives of quantizers are, compared with the formulas written out."""
 
+import copy
+
 import pytest
 import torch
 
 from codeword import (
     AdditiveQuantizer,
     Beam,
+    BinaryQuantizer,
     Directional,
     Gradient,
     MovingAverage,
@@ -16,6 +19,7 @@ from codeword import (
     ResidualQuantizer,
     Rotated,
     Rotation,
+    ScalarQuantizer,
     SimVQ,
     StraightThrough,
     VectorQuantizer,
@@ -199,6 +203,17 @@ def test_noise_has_the_weighed_length_of_the_error():
     torch.testing.assert_close((w * (out.vectors - x)).norm(dim=1), expected, rtol=1e-5, atol=0)
 
 
+def test_equation_9_searches_with_its_weights_inside_normalized():
+    x, w = vectors(50, DIM, seed=1), torch.tensor([0.5, 1.0, 2.0, 3.0, 0.1, 1.5])
+    inner = VectorQuantizer(DIM, 7, learning=THROUGH_OUTPUT)
+    quantizer = Normalized(inner, estimator=NoiseSubstitution(tuple(w.tolist())))
+    quantizer.deviation.copy_(1 / w)
+    out = ready(quantizer)(x)
+    distance = (w * (x[:, None] - quantizer.codebooks()[0].detach())).norm(dim=-1).min(1)
+    assert torch.equal(out.codes[:, 0], distance.indices)
+    torch.testing.assert_close((w * (out.vectors - x)).norm(dim=1), distance.values, rtol=1e-4, atol=0)
+
+
 def test_a_quantizer_with_rotation_gives_codes_at_zero():
     quantizer = ready(VectorQuantizer(DIM, 7, estimator=Rotation()))
     x = torch.zeros(2, DIM, requires_grad=True)
@@ -343,3 +358,31 @@ def test_inner_estimators_are_not_asked():
         Directional(-1.0)
     with pytest.raises(ValueError, match="2 weights"):
         ready(VectorQuantizer(DIM, 7, learning=THROUGH_OUTPUT, estimator=NoiseSubstitution((1.0, 2.0))))
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: VectorQuantizer(DIM, 7),
+        lambda: VectorQuantizer(DIM, 7, estimator=Rotation()),
+        lambda: VectorQuantizer(DIM, 7, learning=Gradient(), estimator=NoiseSubstitution()),
+        lambda: ResidualQuantizer(plain(2)),
+        lambda: AdditiveQuantizer(plain(2)),
+        lambda: ProductQuantizer(plain(2, dim=3)),
+        lambda: ScalarQuantizer([5] * DIM),
+        lambda: BinaryQuantizer(DIM),
+        lambda: Normalized(VectorQuantizer(DIM, 7)),
+        lambda: factorised(1)[0],
+    ],
+)
+def test_vectors_may_be_changed_in_place(build, training):
+    """As the first layer of a decoder does, if it is ReLU(inplace=True)."""
+    quantizer, x = ready(build()).train(training), vectors(20, DIM, seed=1).requires_grad_()
+    grads = []
+    for change in (torch.relu, torch.relu_):
+        torch.manual_seed(1)
+        out = copy.deepcopy(quantizer)(x)
+        grads.append(torch.autograd.grad(change(out.vectors).sum() + out.loss, x)[0])
+    assert (grads[0] != 0).any()
+    assert torch.equal(*grads)

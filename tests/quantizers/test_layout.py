@@ -43,6 +43,15 @@ def test_masks_and_gates_have_their_positions():
     assert torch.equal(out.vectors, wrapped.decode(expected))
 
 
+def test_depths_have_their_positions():
+    wrapped, x = build(), maps(4, 2)
+    depth = torch.arange(3 * 8).reshape(3, 4, 2) % 3
+    codes = wrapped.encode(x, depth)
+    assert torch.equal(codes >= 0, torch.arange(2).reshape(1, 2, 1, 1) < depth.unsqueeze(1))
+    assert torch.equal(wrapped.encode(x, 1)[:, :1], wrapped.encode(x)[:, :1])
+    assert (wrapped.encode(x, 1)[:, 1:] == -1).all()
+
+
 def test_gradients_reach_the_maps():
     wrapped, x = build().train(), maps(4, 2).requires_grad_()
     alone = copy.deepcopy(wrapped.quantizer)

@@ -170,6 +170,23 @@ def test_update_takes_any_model():
     model.eval()
     codeword.seed(model, vectors(20, 3))
     assert not any(module.training for module in model.modules())
+    with pytest.raises(ValueError, match="features"):
+        codeword.seed(model[1], vectors(20, 3))
+    assert not any(module.training for module in model.modules())
+
+
+def test_a_codebook_in_evaluation_mode_is_frozen():
+    quantizer = VectorQuantizer(3, 6, revival=ReviveDead(threshold=0.9, hits=0.1)).train()
+    codeword.seed(quantizer, vectors(40, 3))
+    quantizer.codebook.eval()
+    before = {name: value.clone() for name, value in quantizer.state_dict().items()}
+    x = vectors(40, 3, seed=1).requires_grad_()
+    for _ in range(3):
+        out = quantizer(5 + x)
+        codeword.update(quantizer)
+    out.loss.backward()
+    assert (x.grad != 0).all()
+    assert all(torch.equal(value, before[name]) for name, value in quantizer.state_dict().items())
 
 
 @pytest.mark.parametrize("decay", [1.0, -0.1])

@@ -161,6 +161,15 @@ def test_a_beam_has_to_be_chosen():
     assert errors[1] <= (theirs - x).square().mean() < errors[0]
 
 
+@pytest.mark.parametrize("as_state", [True, False])
+def test_a_shared_codebook_stays_shared(as_state):
+    peer = build(ResidualVQ, RESIDUAL["shared"], 2)
+    quantizer = from_vector_quantize_pytorch(peer.state_dict() if as_state else peer)
+    assert len({id(stage) for stage in quantizer.stages}) == 1
+    apart = from_vector_quantize_pytorch(build(ResidualVQ, RESIDUAL["plain"], 2))
+    assert len({id(stage) for stage in apart.stages}) == 3
+
+
 def test_groups_are_loaded_one_by_one():
     torch.manual_seed(0)
     peer = GroupedResidualVQ(dim=DIM, groups=2, num_quantizers=3, codebook_size=8).eval()

@@ -63,6 +63,32 @@ def test_k_means_is_better_than_its_start():
     assert errors[2] < 0.9 * min(errors[:2])
 
 
+@pytest.mark.parametrize("size", [12, 200])
+@pytest.mark.parametrize("scale", [0.01, 50.0])
+def test_codewords_chosen_by_angle_have_the_length_of_their_vectors(scale, size):
+    x = scale * vectors(100, 3)
+    direction = torch.nn.functional.normalize(x, dim=1)
+    for seeding in FROM_DATA if size > 100 else [KMeans()]:
+        quantizer = seeded(size, x, seeding=seeding, geometry=Cosine())
+        cosine = (torch.nn.functional.normalize(quantizer(x).vectors, dim=1) * direction).sum(1).mean()
+        assert cosine > 0.9
+        assert error(quantizer, x) < 0.35 * x.square().mean()
+
+
+def test_any_integer_seeds():
+    for number in (-1, 2**31, 2**62):
+        quantizer = seeded(5, vectors(30, 3), seeding=KMeans(seed=number))
+        quantizer.train()(vectors(30, 3))
+        codeword.update(quantizer)
+        assert torch.isfinite(quantizer.codebook.vectors).all()
+
+
+def test_rows_whose_distances_overflow_seed_nothing():
+    x = torch.cat([vectors(30, 3), torch.full((4, 3), 1e25)])
+    quantizer = seeded(6, x, seeding=KMeans())
+    assert torch.equal(quantizer.codebook.vectors, seeded(6, x[:30], seeding=KMeans()).codebook.vectors)
+
+
 def test_uniform_needs_no_data():
     quantizer = VectorQuantizer(3, 50, seeding=Uniform()).eval()
     assert quantizer.codebook.is_seeded

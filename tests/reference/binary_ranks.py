@@ -1,9 +1,6 @@
-"""A binary quantizer behind a linear layer, trained by one process or by several; run by ``torch.multiprocessing``."""
-
-from pathlib import Path
+"""A binary quantizer behind a linear layer, trained by one process or by several."""
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -37,14 +34,18 @@ def train(net: nn.Module, batches: Tensor, masks: Tensor | None) -> tuple[list[f
     return losses, [parameter.detach().clone() for parameter in net.parameters()]
 
 
-def worker(rank: int, ranks: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=ranks)
-    batches, cases = torch.load(Path(folder) / "data.pt", weights_only=True)
-    own = batches.chunk(ranks, dim=1)[rank]
-    results = []
-    for masks in cases:
-        net = DistributedDataParallel(Net(), broadcast_buffers=False)
-        results.append(train(net, own, None if masks is None else masks.chunk(ranks, dim=1)[rank]))
-    torch.save(results, Path(folder) / f"rank{rank}.pt")
-    dist.destroy_process_group()
+def data() -> tuple[Tensor, list[Tensor | None]]:
+    """Batches, and the masks of three cases: none, ragged ones, and nothing but padding on the second rank."""
+    generator = torch.Generator().manual_seed(0)
+    batches = torch.randn(5, 24, 5, dtype=torch.float64, generator=generator)
+    ragged, lonely = torch.rand(5, 24, generator=generator) < 0.6, torch.ones(5, 24, dtype=torch.bool)
+    lonely[:, 12:] = False
+    return batches, [None, ragged, lonely]
+
+
+def share(rank: int) -> list[tuple[list[float], list[Tensor]]]:
+    """What one of two ranks finds in every case."""
+    batches, cases = data()
+    own = batches.chunk(2, dim=1)[rank]
+    halves = [None if masks is None else masks.chunk(2, dim=1)[rank] for masks in cases]
+    return [train(DistributedDataParallel(Net(), broadcast_buffers=False), own, half) for half in halves]

@@ -208,3 +208,17 @@ def test_a_decoder_that_is_no_sum_of_codewords():
         CodedIndex(ScalarQuantizer([3, 3]))
     with pytest.raises(ValueError, match="no codebooks"):
         CodedIndex(ProductQuantizer([ScalarQuantizer([3, 3]), level(torch.Generator(), 2, 4)]).eval())
+
+
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32, torch.uint64])
+def test_codes_of_any_integer_type(dtype):
+    index = CodedIndex(build("residual"))
+    codes = random_codes(index.quantizer.sizes, 50)
+    index.add_codes(codes.to(dtype))
+    assert (index.codes == codes).all()
+
+
+def test_codewords_whose_squares_leave_float32_are_refused():
+    tables = [1e19 * torch.eye(4)]
+    with pytest.raises(ValueError, match=r"reach a length of .*: squared distances leave float32"):
+        AdditiveTables(tables, "l2")

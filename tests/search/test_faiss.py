@@ -319,3 +319,18 @@ def test_faiss_is_missing(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(ValueError, match=r"FAISS is not installed: pip install 'codeword\[search\]'"):
         to_faiss(build("product"))
+
+
+@pytest.mark.parametrize("key", ["Residual2x4,PQ4x4", "IVF8,PQR"])
+def test_more_than_the_codes_of_one_codec_is_refused(faiss, key):
+    """Classes that have a pq, but keep list numbers or a second code in front of or behind its codes."""
+    if key == "IVF8,PQR":
+        cells = faiss.IndexFlatL2(16)
+        theirs = faiss.IndexIVFPQR(cells, 16, 8, 4, 4, 4, 4)
+    else:
+        theirs = faiss.index_factory(16, key)
+    data = rows(1000, 16).numpy()
+    theirs.train(data)
+    theirs.add(data)
+    with pytest.raises(ValueError, match=f"{type(theirs).__name__} has no counterpart here"):
+        from_faiss(theirs)

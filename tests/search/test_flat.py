@@ -117,3 +117,24 @@ def test_training_chooses_the_centre():
     index.add(rows)
     assert mean is not None and index.mean is mean
     assert (index.search(wanted, 5).ids.numpy() == slow.neighbours(wanted.numpy(), rows.numpy(), 5)[0]).all()
+
+
+@pytest.mark.parametrize("metric", ["l2", "ip"])
+@pytest.mark.parametrize("scale", [1e-19, 1e-22, 1e-23, 1e-30, 1e17])
+def test_numbers_whose_squares_nearly_leave_float32(metric, scale):
+    base, wanted = scale * vectors(300, 64), scale * vectors(20, 64, seed=1)
+    index = FlatIndex(64, metric=metric)
+    index.add(base)
+    a, b = wanted.double()[:, None], base.double()[None]
+    costs = (a - b).square().sum(-1) if metric == "l2" else -(a * b).sum(-1)
+    assert (index.search(wanted, 10).ids == costs.sort(dim=1, stable=True).indices[:, :10]).all()
+
+
+def test_numbers_whose_squares_leave_float32_are_refused():
+    index = FlatIndex(12)
+    index.add(vectors(5, 12))
+    with pytest.raises(ValueError, match=r"queries holds numbers up to .*: squared distances leave float32 beyond"):
+        index.search(1e20 * vectors(1, 12), 1)
+    with pytest.raises(ValueError, match=r"vectors holds numbers up to .*: squared distances leave float32 beyond"):
+        index.add(1e300 * vectors(5, 12).double())
+    assert len(index) == 5

@@ -125,7 +125,29 @@ def test_what_a_caller_gets_wrong():
     index, _, _ = filled("product", count=5)
     with pytest.raises(ValueError, match="probes must be at least 1"):
         index.search(queries(1), 2, probes=0)
-    with pytest.raises(ValueError, match=r"needs a list in 0\.\.9"):
+    with pytest.raises(ValueError, match=r"lists must lie in 0\.\.9, got 0\.\.10"):
         index.add_codes(random_codes((16,) * 4, 2), torch.tensor([0, SIZE]))
     with pytest.raises(ValueError, match=r"queries of shape \(rows, 12\)"):
         index.search(torch.zeros(1, 4), 2)
+
+
+@pytest.mark.parametrize("by_residual", [True, False])
+@pytest.mark.parametrize("count", [1, 2, 15, 17])
+def test_fewer_vectors_than_a_group_of_scores(count, by_residual):
+    index, lists, vectors = filled("residual", by_residual=by_residual, count=count)
+    wanted = queries()
+    found = index.search(wanted, 3, probes=SIZE)
+    expected = slow.in_lists(wanted.numpy(), index.centroids.double().numpy(), lists, vectors, 3, SIZE, "l2")
+    assert (found.ids.numpy() >= 0).sum() == len(wanted) * min(3, count)
+    if count >= 3:
+        same_neighbours(found, expected, wanted.numpy(), vectors, "l2")
+
+
+def test_lists_that_do_not_exist():
+    index = filled("residual", count=4)[0]
+    codes = random_codes(index.quantizer.sizes, 2)
+    for number in (-1, SIZE):
+        with pytest.raises(ValueError, match=f"has the lists 0..9, asked for {number}"):
+            index.members(number)
+    with pytest.raises(ValueError, match=r"lists must lie in 0..9, got 3..10"):
+        index.add_codes(codes, torch.tensor([3, SIZE]))

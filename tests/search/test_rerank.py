@@ -80,3 +80,13 @@ def test_what_a_caller_gets_wrong():
         Reranked(coded(), rows(300), factor=0)
     with pytest.raises(ValueError, match="k must be at least 1"):
         Reranked(coded(), rows(300)).search(rows(1), 0)
+
+
+def test_an_index_that_grew_or_queries_of_another_dimension():
+    index = coded()
+    outer = Reranked(index, rows(300))
+    with pytest.raises(ValueError, match=r"queries of shape \(rows, 12\), got \(2, 5\)"):
+        outer.search(torch.zeros(2, 5), 1)
+    index.add(rows(1))
+    with pytest.raises(ValueError, match="the store holds 300 vectors, the index 301"):
+        outer.search(rows(1), 1)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from codeword.search import CodedIndex, FlatIndex, InvertedIndex, load_index
@@ -133,3 +134,23 @@ def test_headers_that_do_not_fit(tmp_path):
         load_index(rewritten(tmp_path, drop=("codes",)))
     with pytest.raises(ValueError, match=r"weights of the quantizer in .* do not fit"):
         load_index(rewritten(tmp_path, drop=("quantizer.parts.0.codebook.table",)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vectors": torch.zeros(7)}, r"vectors of shape \(7,\), not a matrix"),
+        ({"vectors": torch.tensor(1.0)}, r"vectors of shape \(\), not a matrix"),
+        ({"mean": torch.zeros(7)}, r"a mean of shape \(rows, 12\), got \(1, 7\)"),
+        ({"mean": torch.full((12,), torch.nan)}, "a mean: row 0 is not finite"),
+    ],
+)
+def test_tensors_that_no_flat_index_has(tmp_path, change, message):
+    index = FlatIndex(12)
+    index.add(rows(20, offset=1e4))
+    index.save(tmp_path / "index")
+    with safe_open(tmp_path / "index", framework="pt") as file:
+        metadata = file.metadata()
+    save_file(load_file(tmp_path / "index") | change, tmp_path / "index", metadata)
+    with pytest.raises(ValueError, match=message):
+        load_index(tmp_path / "index")

@@ -1,5 +1,6 @@
 import json
 import math
+import random
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from torch.nn.functional import mse_loss
 
 from codeword import VectorQuantizer
 from codeword.training.average import WeightAverage
-from codeword.training.checkpoint import load_checkpoint
+from codeword.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from codeword.training.logging import JsonLog, read_log
 from codeword.training.loop import CHECKPOINT, LOG, DivergedError, train
 from codeword.training.loop_config import LoopConfig
@@ -291,3 +292,69 @@ def test_progress_bar_shows_rate_and_loss(capsys):
 def test_settings_below_one_are_refused(field):
     with pytest.raises(ValueError, match=f"{field} of a LoopConfig must be at least 1, got 0"):
         replace(QUIET, **{field: 0})
+
+
+def test_ranges_of_settings():
+    with pytest.raises(ValueError, match="patience of a LoopConfig must be at least 1 or None for no end, got 0"):
+        replace(QUIET, patience=0)
+    with pytest.raises(ValueError, match=r"clip_norm of a LoopConfig must be positive or None for no limit, got 0\.0"):
+        replace(QUIET, clip_norm=0.0)
+
+
+def test_a_bad_validation_stops(tmp_path):
+    with pytest.raises(DivergedError, match="the validation loss became nan at step 6: the last good checkpoint is"):
+        train(Regression(figures=[1.0, math.nan]), QUIET, tmp_path)
+    assert load_checkpoint(tmp_path / CHECKPOINT)["step"] == 4
+
+
+def test_generators_of_the_caller_are_left_alone():
+    class Drawing(Regression):
+        def validate(self):
+            random.random(), torch.rand(1)
+            return {"loss": 1.0}
+
+    class Watching(Regression):
+        def step(self, batch, phase):
+            drawn.append((random.random(), float(torch.rand(1))))
+            return super().step(batch, phase)
+
+    class Both(Drawing, Watching):
+        pass
+
+    drawn = []
+    train(Watching(), QUIET)
+    train(Both(), QUIET)
+    assert drawn[:10] == drawn[10:], "validation draws for itself"
+    task = Both()
+    states = random.getstate(), torch.get_rng_state()
+    train(task, QUIET, dry_run=True)
+    assert states[0] == random.getstate() and torch.equal(states[1], torch.get_rng_state())
+
+
+def test_deterministic_operators_are_asked_for_only_meanwhile():
+    class Asking(Regression):
+        def step(self, batch, phase):
+            asked.append(torch.are_deterministic_algorithms_enabled())
+            return super().step(batch, phase)
+
+    asked = []
+    train(Asking(), replace(QUIET, steps=2, deterministic=True))
+    assert asked == [True, True] and not torch.are_deterministic_algorithms_enabled()
+
+
+def test_checkpoints_that_do_not_belong_are_refused(tmp_path):
+    save_checkpoint(tmp_path / CHECKPOINT, {"identity": "", "stages": {}, "history": []})
+    with pytest.raises(CheckpointError, match="is a checkpoint of another kind of training: take another folder"):
+        train(Regression(), QUIET, tmp_path)
+
+
+def test_the_best_of_a_longer_run_is_not_taken_for_that_of_a_shorter(tmp_path):
+    def stop(number, loss):
+        if number == 7:
+            raise KeyboardInterrupt
+        return loss
+
+    with pytest.raises(KeyboardInterrupt):  # checkpoint of step 4, best of step 6
+        train(Regression(figures=[2.0, 1.0], poison=stop), QUIET, tmp_path)
+    with pytest.raises(CheckpointError, match="is of step 6, the best validation of this run was at step 3"):
+        train(Regression(figures=[3.0]), replace(QUIET, steps=5), tmp_path)

@@ -8,13 +8,18 @@ import codeword
 from codeword import (
     Directional,
     Gradient,
+    Keep,
     KMeans,
     MovingAverage,
     NoiseSubstitution,
     ProductQuantizer,
+    ReplaceUnused,
     ResidualQuantizer,
+    ReviveDead,
     Rotation,
+    SimVQ,
     StraightThrough,
+    Uniform,
     VectorQuantizer,
 )
 from codeword.data.vectors import open_vectors, write_vectors
@@ -142,3 +147,83 @@ def test_few_validation_vectors_and_one_codeword(rows, size):
     task = VectorTask(quantizer, Fresh(gaussian), batch_size=8, validation=gaussian(rows, seed=1) if rows else None)
     outcome = train_stochastic(task, replace(QUIET, steps=3, validate_every=1))
     assert outcome.step == 3 and (outcome.best is None) == (rows == 0)
+
+
+def alive(**settings):
+    """A codebook whose unused words move often."""
+    return VectorQuantizer(4, 24, revival=ReviveDead(threshold=0.7, hits=1.0), **settings)
+
+
+RESUMED = {
+    **ALONE,
+    "revived average": lambda: alive(learning=MovingAverage(decay=0.8)),
+    "revived parameter": lambda: alive(learning=Gradient()),
+    "replaced": lambda: VectorQuantizer(
+        4,
+        24,
+        learning=Gradient(0.0, 0.0),
+        estimator=NoiseSubstitution(),
+        revival=ReplaceUnused(period=4, threshold=0.6),
+    ),
+    "frozen table": lambda: VectorQuantizer(4, 16, learning=SimVQ(), seeding=Uniform(), revival=Keep()),
+    "additive": lambda: codeword.AdditiveQuantizer(
+        [VectorQuantizer(4, 4, learning=Gradient(0.0, 0.0), seeding=KMeans(seed=s)) for s in range(2)],
+        estimator=NoiseSubstitution(),
+    ),
+}
+
+
+class Interrupted:
+    """Batches that end in an interruption."""
+
+    def __init__(self, source, number):
+        self.source, self.number = source, number
+
+    def batch(self, number, size):
+        if number == self.number:
+            raise KeyboardInterrupt
+        return self.source.batch(number, size)
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_an_interrupted_run_goes_on_to_the_same_bits(name, tmp_path):
+    config = replace(QUIET, steps=30, checkpoint_every=7, validate_every=10, accumulate=2, keep_best=False)
+    made, states = Shuffled(gaussian(300, seed=0)), []
+    torch.manual_seed(0)
+    start = RESUMED[name]().state_dict()
+    for folder, stops in (("whole", []), ("stopped", [23, 31, 53])):
+        for stop in [*stops, None]:
+            torch.manual_seed(len(states))  # the state of the process must not matter
+            quantizer = RESUMED[name]()
+            quantizer.load_state_dict(start)
+            source = made if stop is None else Interrupted(made, stop)
+            task = VectorTask(quantizer, source, batch_size=32, learning_rate=1e-2, validation=gaussian(50, seed=1))
+            if stop is None:
+                train_stochastic(task, config, tmp_path / folder)
+            else:
+                with pytest.raises(KeyboardInterrupt):
+                    train_stochastic(task, config, tmp_path / folder)
+        states.append(quantizer.state_dict())
+    for key, value in states[0].items():
+        assert torch.equal(value, states[1][key]), key
+    assert (tmp_path / "whole" / LOG).read_bytes() == (tmp_path / "stopped" / LOG).read_bytes()
+
+
+def test_what_cannot_be_trained_is_refused():
+    source, held = Fresh(gaussian), gaussian(8, seed=1)
+    for settings, message in (
+        ({"validation": held[:0]}, "there are no validation vectors"),
+        ({"validation": held[:, :3]}, r"takes 4 features, the validation vectors have shape \(8, 3\)"),
+        ({"learning_rate": 0.0}, "learning rate must be positive, got 0"),
+        ({"batch_size": 0}, "a batch needs at least 1 vector, got 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            VectorTask(VectorQuantizer(4, 8), source, **settings)
+    broken = gaussian(64, seed=0)
+    broken[9, 1] = torch.nan
+    task = VectorTask(VectorQuantizer(4, 8), Shuffled(broken), batch_size=64)
+    with pytest.raises(codeword.training.loop.DivergedError, match="the loss became nan at step 1, batch 0"):
+        train_stochastic(task, QUIET)
+    task = VectorTask(VectorQuantizer(4, 8), source, validation=broken)
+    with pytest.raises(codeword.training.loop.DivergedError, match="the validation loss became nan at step 25"):
+        train_stochastic(task, QUIET)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -10,8 +11,8 @@ import tyro
 class Inspect:
     """Say what a file or folder of ours is: its header, its rates, whether it is intact."""
 
-    file: tyro.conf.Positional[Path]
-    """A .cw file, a model or an index."""
+    file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
+    """A .cw file, the folder of a model, an index, or a checkpoint."""
 
     def run(self) -> None:
         """Read everything, check every checksum, print."""

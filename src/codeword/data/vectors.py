@@ -5,21 +5,21 @@ memory. Pickles are never opened.
 """
 
 import math
-import os
-import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from codeword.formats.atomic import atomic_write
 
 _VECS = {".fvecs": np.dtype("<f4"), ".bvecs": np.dtype("u1"), ".ivecs": np.dtype("<i4")}
 _NAMED = (".npz", ".parquet")
@@ -97,6 +97,24 @@ def check_finite(chunk: Float[Tensor, "rows dim"], first_row: int = 0, *, name: 
     )
 
 
+def check_scale(chunk: Float[Tensor, "rows dim"], *, name: str = "data") -> None:
+    """Refuse numbers so large that squared distances leave float32.
+
+    Raises:
+        DataError: It names the largest number and the limit.
+    """
+    if not chunk.numel():
+        return
+    low, high = torch.aminmax(chunk)
+    # Two vectors at opposite ends differ by twice the largest number in every feature.
+    largest, limit = max(-float(low), float(high)), math.sqrt(torch.finfo(torch.float32).max / chunk.shape[1]) / 2
+    if largest > limit:
+        raise DataError(
+            f"{name} holds numbers up to {largest:.3g}: squared distances leave float32 beyond {limit:.3g}, scale it "
+            "down"
+        )
+
+
 def open_vectors(path: str | Path, column: str | Sequence[str] | None = None) -> VectorSource:
     """Open a file of vectors; ``.npy`` and ``*vecs`` files are mapped, the others are read.
 
@@ -114,9 +132,12 @@ def open_vectors(path: str | Path, column: str | Sequence[str] | None = None) ->
     if path.is_dir():
         raise DataError(f"{path} is a directory: give one file of vectors ({', '.join(_READABLE)})")
     if suffix not in _READABLE:
-        raise DataError(f"{path}: unknown kind of file {suffix!r}: vectors are read from {', '.join(_READABLE)}")
+        raise DataError(
+            f"{path}: unknown kind of file {suffix!r}: vectors are read from {', '.join(_READABLE)}; numpy.save makes "
+            "a .npy of any array"
+        )
     if not path.exists():
-        raise DataError(f"{path} does not exist")
+        raise DataError(f"{path} does not exist: give a file of vectors")
     if not path.stat().st_size:
         raise DataError(f"{path} is empty (0 bytes)")
     if column is not None and suffix not in _NAMED:
@@ -151,20 +172,24 @@ def write_vectors(path: str | Path, chunks: Iterable[Float[Tensor, "_ dim"]], *,
     path = Path(path)
     if not path.parent.is_dir():
         raise DataError(f"{path}: there is no directory {path.parent}: make it first")
+    write = _writer(path)
+    with atomic_write(path) as file:
+        return write(file, _arrays(path, chunks, dim), dim)
+
+
+def check_writable(path: str | Path) -> None:
+    """Refuse a name that ``write_vectors`` cannot write, before there is anything to write.
+
+    Raises:
+        DataError: The suffix names no format of vectors.
+    """
+    _writer(Path(path))
+
+
+def _writer(path: Path) -> Callable[[BinaryIO, Iterable[npt.NDArray[np.float32]], int], int]:
     if path.suffix.lower() not in _WRITABLE:
         raise DataError(f"{path}: cannot write {path.suffix!r}: vectors are written to {', '.join(_WRITABLE)}")
-    write = _write_npy if path.suffix.lower() == ".npy" else _write_fvecs
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            count = write(file.file, _arrays(path, chunks, dim), dim)
-            file.flush()
-            os.fsync(file.fileno())
-            _give_usual_mode(file.name)
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink()
-            raise
-    return count
+    return _write_npy if path.suffix.lower() == ".npy" else _write_fvecs
 
 
 def _arrays(path: Path, chunks: Iterable[Float[Tensor, "_ dim"]], dim: int) -> Iterator[npt.NDArray[np.float32]]:
@@ -174,7 +199,7 @@ def _arrays(path: Path, chunks: Iterable[Float[Tensor, "_ dim"]], dim: int) -> I
         yield np.ascontiguousarray(chunk.detach().numpy(force=True), dtype="<f4")
 
 
-def _write_npy(file: IO[bytes], arrays: Iterable[npt.NDArray[np.float32]], dim: int) -> int:
+def _write_npy(file: BinaryIO, arrays: Iterable[npt.NDArray[np.float32]], dim: int) -> int:
     """The header comes last: NumPy pads it so that a larger count still fits into the same bytes."""
 
     def write_header(count: int) -> int:
@@ -191,7 +216,7 @@ def _write_npy(file: IO[bytes], arrays: Iterable[npt.NDArray[np.float32]], dim: 
     return count
 
 
-def _write_fvecs(file: IO[bytes], arrays: Iterable[npt.NDArray[np.float32]], dim: int) -> int:
+def _write_fvecs(file: BinaryIO, arrays: Iterable[npt.NDArray[np.float32]], dim: int) -> int:
     count = 0
     for array in arrays:
         records = np.empty(len(array), dtype=[("head", _HEAD), ("vector", "<f4", (dim,))])
@@ -199,13 +224,6 @@ def _write_fvecs(file: IO[bytes], arrays: Iterable[npt.NDArray[np.float32]], dim
         file.write(records.tobytes())
         count += len(array)
     return count
-
-
-def _give_usual_mode(name: str) -> None:
-    """A temporary file is private; the finished one gets the permissions of any new file."""
-    mask = os.umask(0)
-    os.umask(mask)
-    Path(name).chmod(0o666 & ~mask)
 
 
 def _check_matrix(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -29,10 +29,7 @@ def quantize_histogram(histogram: Integer[np.ndarray, " size"]) -> Int64[np.ndar
         ValueError: If there are no symbols, more than 2**16, or negative frequencies.
     """
     size = len(histogram)
-    if not 1 <= size <= TOTAL:
-        raise ValueError(
-            f"a frequency table holds 1 to {TOTAL} symbols, got {size}; store such codes packed, not ranged"
-        )
+    _check_size(size)
     if (histogram < 0).any():
         raise ValueError(f"frequencies are 0 or more, got {int(histogram.min())}")
     weights = histogram.astype(object)  # Python integers: products of frequencies and counts may exceed 64 bits
@@ -126,13 +123,18 @@ class CodeTables(NamedTuple):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Integer[np.ndarray, " _"]]) -> "CodeTables":
-        """Undo :meth:`arrays`."""
-        num_levels = sum(name.startswith("level.") for name in arrays)
-        depth = arrays.get("depth")
-        return cls(
-            tuple(check_counts(arrays[f"level.{level}"]) for level in range(num_levels)),
-            None if depth is None else check_counts(depth),
-        )
+        """Undo :meth:`arrays`.
+
+        Raises:
+            ValueError: If an array is missing, superfluous, or no table.
+        """
+        names = [f"level.{level}" for level in range(len(arrays.keys() - {"depth"}))]
+        if not names or set(names) != arrays.keys() - {"depth"}:
+            raise ValueError(f"tables are named level.0, level.1, ... and depth, these are {sorted(arrays)}")
+        levels, depth = tuple(check_counts(arrays[name]) for name in names), arrays.get("depth")
+        if depth is not None and len(depth) != len(levels) + 1:
+            raise ValueError(f"depths of {len(levels)} levels need {len(levels) + 1} counts, got {len(depth)}")
+        return cls(levels, None if depth is None else check_counts(depth))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The tables under the names ``level.0``, ``level.1``, ... and ``depth``, for a safetensors file."""

@@ -49,6 +49,7 @@ def cost_rows(settings: CostSettings) -> list[tuple[str, ...]]:
     Raises:
         ValueError: If the settings do not fit, such as blocks that do not divide the dimension.
     """
+    _check(settings)
     dim, size, levels, beam, _ = settings
     published: dict[str, Callable[[Convention], float]] = {
         "product": lambda c: product_wmops(dim, size, levels, convention=c),
@@ -71,6 +72,7 @@ def cost_rows(settings: CostSettings) -> list[tuple[str, ...]]:
 
 def limit_rows(settings: CostSettings) -> list[tuple[str, ...]]:
     """Measured encoding speed of random codebooks beside what this machine could do at best."""
+    _check(settings)
     dim, size, levels, beam, sweeps = settings
     limit = machine_limit()
     torch.manual_seed(0)
@@ -87,6 +89,12 @@ def limit_rows(settings: CostSettings) -> list[tuple[str, ...]]:
         share = share_of_limit(cost * len(x), seconds, limit)
         rows.append((name, f"{len(x) / seconds:.0f}", f"{share:.1%}"))
     return rows
+
+
+def _check(settings: CostSettings) -> None:
+    for name, bound in CostSettings(dim=1, size=1, levels=1, beam=1, sweeps=0)._asdict().items():
+        if settings._asdict()[name] < bound:
+            raise ValueError(f"{name} must be at least {bound}, got {settings._asdict()[name]}")
 
 
 def _costs(settings: CostSettings) -> dict[str, Cost]:

@@ -1,11 +1,25 @@
 """What a file or a folder of ours is, and whether it is intact."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
 from codeword.codecs.vectors import VectorCodec
+from codeword.entropy.tables import TOTAL, CodeTables
+from codeword.evaluation.indexing import read_index
+from codeword.formats.container import MAGIC
+from codeword.formats.errors import FormatError
 from codeword.formats.inspection import inspect
-from codeword.search import load_index
+from codeword.quantizers import Quantizer
+from codeword.search import CodedIndex, FlatIndex, InvertedIndex
+from codeword.training import checkpoint
+
+_NO_CHECKSUM = "complete and readable (files of this kind carry no checksum)"
+_OURS = "give a model folder, a .cw file, an index or a checkpoint"
 
 
 class PathReport(NamedTuple):
@@ -21,53 +35,139 @@ class PathReport(NamedTuple):
 
 
 def inspect_path(path: Path) -> PathReport:
-    """Read a ``.cw`` file, a model or an index whole and describe it.
+    """Read a ``.cw`` file, a model, an index or a checkpoint whole and describe it.
 
     Raises:
         ValueError: If it is none of these; a damaged header counts as none.
     """
-    if not path.exists():
-        raise ValueError(f"{path} does not exist")
-    if path.is_file():
-        with path.open("rb") as file:
-            head = file.read(9)
-        return _index(path) if head[8:] == b"{" else _file(path)  # safetensors: a length, then a JSON header
-    if (path / "config.json").is_file():
-        return _model(path)
-    raise ValueError(f"{path} is a folder without config.json: not a model of codeword")
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ValueError(f"{path} is a folder without config.json, not a model of codeword: {_OURS}")
+        return _whole(_model(path))
+    if not path.is_file():
+        raise ValueError(f"{path} {'is no regular file' if path.exists() else 'does not exist'}: {_OURS}")
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head[8:] == b"{":  # safetensors: a length, then a JSON header
+        return _whole(_tensors(path))
+    if head[:1] == MAGIC[:1] or path.suffix == ".cw":
+        return _container(path)
+    begins = f"starts with {head[:8]!r}" if head else "is empty"
+    raise ValueError(f"{path} is no file of codeword, it {begins}: {_OURS}")
 
 
-def _file(path: Path) -> PathReport:
-    found = inspect(path)
-    rate = f"{found.bits_per_item:.3f} bits each" if found.items else "none"
-    whole = f"{8 * found.file_bytes / found.items:.3f} with headers and checksums" if found.items else ""
+def _whole(lines: Iterator[str]) -> PathReport:
+    return PathReport(tuple(lines), True)
+
+
+def _container(path: Path) -> PathReport:
+    try:
+        found = inspect(path)
+    except FormatError as error:
+        raise FormatError(f"{path}, {error.where}", error.problem) from error
     lines = [
         f"{path}: codeword container version {found.version}, kind {found.kind}",
         *(f"  {name}: {value}" for name, value in found.header.items()),
-        f"  items: {found.items} in {found.num_chunks} chunks, {rate}{', ' + whole if whole else ''}",
-        f"  bytes: {found.file_bytes} ({found.header_bytes} header, {found.payload_bytes} payload)",
-        f"  intact: {'yes' if found.intact else 'no'}",
+        f"  items: {found.items} in {found.num_chunks} chunks",
+        f"  bytes: {found.file_bytes} (header {found.header_bytes}, payload {found.payload_bytes})",
+    ]
+    if found.items:
+        whole = 8 * found.file_bytes / found.items
+        lines.append(f"  rate: {found.bits_per_item:.3f} bits per item, {whole:.3f} with headers and checksums")
+    lines += [
+        f"  intact: {'yes, every checksum holds' if found.intact else 'no'}",
         *(f"  problem: {problem}" for problem in found.problems),
         *(f"  lost: items {start} to {stop - 1}" for start, stop in found.missing),
     ]
     return PathReport(tuple(lines), found.intact)
 
 
-def _index(path: Path) -> PathReport:
-    index = load_index(path)
-    lines = (f"{path}: {type(index).__name__} of {len(index)} vectors", f"  metric: {index.metric}")
-    return PathReport(lines, True)
+def _tensors(path: Path) -> Iterator[str]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata, names = file.metadata() or {}, list(file.keys())
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged or was cut off: {error}; restore it or make it again") from error
+    if checkpoint.FORMAT in metadata:
+        return _checkpoint(path)
+    record = _json(metadata.get("codeword"))
+    if record.get("format") == "codeword index":
+        return _index(path)
+    if (path.parent / "config.json").is_file():
+        raise ValueError(f"{path} is a part of the model {path.parent}: inspect the folder")
+    raise ValueError(f"{path} holds {len(names)} tensors, but was not written by codeword: {_OURS}")
 
 
-def _model(path: Path) -> PathReport:
+def _json(text: str | None) -> dict[str, object]:
+    try:
+        found = json.loads(text or "{}")
+    except json.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _index(path: Path) -> Iterator[str]:
+    index, size = read_index(path), path.stat().st_size
+    kinds = {FlatIndex: "exact vectors", CodedIndex: "codes", InvertedIndex: "codes in inverted lists"}
+    yield f"{path}: index of {kinds[type(index)]}, metric {index.metric}"
+    if isinstance(index, FlatIndex):
+        yield f"  vectors: {len(index)} of {index.dim} features"
+    else:
+        yield f"  vectors: {len(index)} of {index.quantizer.dim} features"
+        yield from _quantizer(index.quantizer)
+    if isinstance(index, InvertedIndex):
+        yield f"  lists: {index.size}, of {'residuals' if index.by_residual else 'the vectors themselves'}"
+    rate = f", {8 * size / len(index):.3f} bits per vector with the codebooks" if len(index) else ""
+    yield f"  bytes: {size}{rate}"
+    yield f"  intact: {_NO_CHECKSUM}"
+
+
+def _checkpoint(path: Path) -> Iterator[str]:
+    state = checkpoint.load_checkpoint(path)
+    stages, history = state.get("stages"), state.get("history")
+    if isinstance(stages, dict) and isinstance(history, list):
+        yield f"{path}: interrupted training in closed form; the same command goes on from here"
+        yield f"  stages begun: {len(stages)}"
+        if history:
+            stage, number, error, *_ = history[-1]
+            yield f"  last step: {stage}, step {number}, squared error {error:.6g}"
+    else:
+        yield f"{path}: checkpoint of a training run"
+        for name, value in state.items():
+            if value is None or isinstance(value, bool | int | float | str):
+                yield f"  {name}: {value}"
+        yield f"  parts: {', '.join(state)}"
+    yield f"  bytes: {path.stat().st_size}"
+    yield f"  intact: {_NO_CHECKSUM}"
+
+
+def _model(path: Path) -> Iterator[str]:
     codec = VectorCodec.from_pretrained(path)
-    quantizer = codec.quantizer
-    parameters = sum(table.numel() for table in quantizer.state_dict().values())
-    lines = [
-        f"{path}: model {type(quantizer).__name__} for vectors of {quantizer.dim} features",
-        f"  sizes: {list(quantizer.sizes)}, {quantizer.bits_per_vector:g} bits per vector",
-        f"  numbers stored: {parameters}",
-        f"  entropy tables: {'yes' if codec.tables is not None else 'no'}",
-        f"  fingerprint: {codec.fingerprint}",
-    ]
-    return PathReport(tuple(lines), True)
+    parts = [file for file in sorted(path.iterdir()) if file.suffix in (".json", ".safetensors")]
+    yield f"{path}: model for vectors of {codec.quantizer.dim} features"
+    yield from _quantizer(codec.quantizer)
+    if codec.tables is None:
+        yield "  entropy tables: none, codes are packed"
+    else:
+        yield f"  entropy tables: yes, {_expected_bits(codec.tables):.3f} bits per vector on data like that of training"
+    yield f"  bytes: {sum(file.stat().st_size for file in parts)} ({', '.join(file.name for file in parts)})"
+    yield f"  fingerprint: {codec.fingerprint}"
+    kept = (path / "codec.json").is_file()
+    yield f"  intact: {'yes, the fingerprint is the one it was saved with' if kept else _NO_CHECKSUM}"
+
+
+def _quantizer(quantizer: Quantizer) -> Iterator[str]:
+    yield f"  quantizer: {type(quantizer).__name__}"
+    yield f"  sizes: {_short(quantizer.sizes)}"
+    yield f"  rate: {quantizer.bits_per_vector:g} bits per vector at fixed width, {32 * quantizer.dim} as float32"
+
+
+def _short(sizes: tuple[int, ...]) -> str:
+    alike = len(set(sizes)) == 1
+    return f"{len(sizes)} x {sizes[0]}" if alike else ", ".join(map(str, sizes))
+
+
+def _expected_bits(tables: CodeTables) -> float:
+    """Entropy of codes that occur as often as the tables say."""
+    shares = [counts / TOTAL for counts in tables.levels]
+    return float(-sum((share * np.log2(share)).sum() for share in shares))

@@ -150,10 +150,13 @@ class ContainerWriter:
         self._file = file
         header = _encode_header(kind, fields)
         self._table = ChunkTable(len(header))
+        self._closed = False
         self._put(header)
 
     def write(self, payload: bytes, count: int) -> None:
         """Append a chunk of ``count`` items."""
+        if self._closed:
+            raise ValueError("this file has its footer already: write before close()")
         if not 1 <= count <= MAX_CHUNK_ITEMS or len(payload) > MAX_PAYLOAD_BYTES:
             raise ValueError(
                 f"a chunk holds 1 to {MAX_CHUNK_ITEMS} items in at most {MAX_PAYLOAD_BYTES} bytes, "
@@ -169,8 +172,10 @@ class ContainerWriter:
         self._table.add(len(payload), count)
 
     def close(self) -> None:
-        """Write the footer; the file is complete then."""
-        self._put(self._table.footer())
+        """Write the footer; the file is complete then. Closing again does nothing."""
+        if not self._closed:
+            self._put(self._table.footer())
+            self._closed = True
 
     def __enter__(self) -> "ContainerWriter":
         return self

@@ -40,10 +40,11 @@ T = TypeVar("T")
 
 
 class Recovered(NamedTuple, Generic[T]):
-    """The decoded content of an intact chunk: ``count`` items from item ``first`` on."""
+    """The decoded content of an intact chunk: ``count`` items from item ``first`` on, out of ``payload_bytes``."""
 
     first: int
     count: int
+    payload_bytes: int
     content: T
 
 
@@ -99,7 +100,7 @@ class Salvage(Generic[T]):
             if chunk is None:
                 continue
             try:
-                recovered = Recovered(chunk.first, chunk.count, self._decode(chunk))
+                recovered = Recovered(chunk.first, chunk.count, len(chunk.payload), self._decode(chunk))
             except ValueError as error:
                 self._note(f"{_items(chunk)}: {error}")
                 continue

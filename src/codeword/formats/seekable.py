@@ -1,6 +1,7 @@
 """Access to any item of a container that lies on a disk, through the chunk table in its footer."""
 
 import io
+import os
 import zlib
 from collections.abc import Iterator
 
@@ -28,16 +29,25 @@ _ENTRIES = np.dtype([("offset", "<u8"), ("payload_bytes", "<u4"), ("count", "<u4
 
 
 class Cursor:
-    """A reading position of its own in a seekable file, so that several readers of it do not disturb one another."""
+    """A reading position of its own in a seekable file, so that several readers of it do not disturb one another.
+
+    A plain file on a disk is read without moving its own position: threads and forked processes may share it.
+    """
 
     def __init__(self, file: SeekableReader, position: int) -> None:
         self._file = file
         self._position = position
+        raw = file.raw if isinstance(file, io.BufferedReader) else file
+        # Only a FileIO is surely the bytes of its descriptor: gzip and others have one too, of other bytes.
+        self._descriptor = raw.fileno() if type(raw) is io.FileIO and hasattr(os, "pread") else None
 
     def read(self, size: int, /) -> bytes:
         """Read on from where this cursor stands."""
-        self._file.seek(self._position)
-        data = self._file.read(size)
+        if self._descriptor is not None:
+            data = os.pread(self._descriptor, size, self._position)
+        else:
+            self._file.seek(self._position)
+            data = self._file.read(size)
         self._position += len(data)
         return data
 

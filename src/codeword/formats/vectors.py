@@ -3,6 +3,7 @@
 codes (n, levels) -> blocks of rows -> payload (packed | ranged) -> chunks
 """
 
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,7 +25,7 @@ from codeword.formats.container import (
     read_header,
 )
 from codeword.formats.errors import FormatError
-from codeword.formats.salvage import Salvage, SalvageReport
+from codeword.formats.salvage import Recovered, Salvage, SalvageReport
 from codeword.formats.seekable import ChunkIndex, Cursor
 from codeword.formats.vector_payload import (
     MAX_CHUNK_CODES,
@@ -38,6 +39,8 @@ from codeword.formats.vector_payload import (
 KIND = "vectors"
 CHUNK_ROWS = 65536
 _FILL = 16  # rows that salvage fills in for every intact row
+_FREE_CODES = 2**24  # codes that any file may hold: 128 MB in memory
+_CODES_PER_BYTE = 256  # and those of a larger one, for every byte of payload
 
 
 class SalvagedCodes(NamedTuple):
@@ -50,6 +53,30 @@ class SalvagedCodes(NamedTuple):
 
     codes: Int64[np.ndarray, "count levels"]
     report: SalvageReport
+
+
+class _Amount:
+    """How much of a file is in memory."""
+
+    def __init__(self, levels: int, max_codes: int | None) -> None:
+        self._levels, self._max_codes = levels, max_codes
+        self._codes = self._payload_bytes = 0
+
+    def add(self, rows: int, payload_bytes: int) -> None:
+        """Note a chunk.
+
+        Raises:
+            FormatError: If that is too much.
+        """
+        self._codes += rows * self._levels
+        self._payload_bytes += payload_bytes
+        most = max(_FREE_CODES, _CODES_PER_BYTE * self._payload_bytes) if self._max_codes is None else self._max_codes
+        if self._codes > most:
+            raise FormatError(
+                "chunks",
+                f"{self._codes} codes in {self._payload_bytes} bytes of payload, more than max_codes={most}; raise it, "
+                "or read chunk by chunk",
+            )
 
 
 class VectorCodesWriter:
@@ -83,10 +110,13 @@ class VectorCodesWriter:
         self._pending: list[Int64[np.ndarray, "_ levels"]] = []
         self._num_pending = 0
         self._num_written = 0
+        self._closed = False
         self._container = ContainerWriter(file, KIND, header.to_fields())
 
     def write(self, codes: Integer[np.ndarray, "count levels"]) -> None:
         """Append rows of codes; -1 beyond a row's depth, where the header allows it."""
+        if self._closed:
+            raise ValueError("this file has its footer already: write before close()")
         self._pending.append(check_codes(codes, self.header))
         self._num_pending += len(codes)
         if self._num_pending >= self._chunk_rows:
@@ -98,7 +128,7 @@ class VectorCodesWriter:
             self._num_pending = len(rows) - full
 
     def close(self) -> None:
-        """Write what is pending and the footer."""
+        """Write what is pending and the footer. Closing again does nothing."""
         if self._num_pending:
             self._emit(np.concatenate(self._pending))
             self._pending.clear()
@@ -109,6 +139,7 @@ class VectorCodesWriter:
                 "use num_vectors=None when the number is not known"
             )
         self._container.close()
+        self._closed = True
 
     def __enter__(self) -> "VectorCodesWriter":
         return self
@@ -141,8 +172,8 @@ class VectorCodesReader:
     def __init__(self, source: str | os.PathLike[str] | BinaryReader, *, tables: CodeTables | None = None) -> None:
         self._opened = Path(source).open("rb") if isinstance(source, (str, os.PathLike)) else None  # noqa: SIM115
         file = source if isinstance(source, BinaryReader) else self._opened
-        if file is None:
-            raise ValueError(f"a path or a binary file is needed, got {source!r}")
+        if file is None or isinstance(file, io.TextIOBase):
+            raise ValueError(f"a path or a file opened in binary mode is needed, got {source!r}")
         self._file = file
         self._disk = file if isinstance(file, SeekableReader) and file.seekable() else None
         self._start = 0 if self._disk is None else self._disk.tell()
@@ -160,16 +191,24 @@ class VectorCodesReader:
 
     def __iter__(self) -> Iterator[Int64[np.ndarray, "count levels"]]:
         """Blocks of rows, in order; the footer is checked at the end."""
-        payload = make_payload(self.header, self._tables)
-        num_rows = 0
-        for chunk in read_chunks(self._after_header(), self._container.num_bytes):
-            yield self._decode(payload, chunk)
-            num_rows += chunk.count
-        self._check_total(num_rows)
+        return (rows for _, rows in self._blocks())
 
-    def read_all(self) -> Int64[np.ndarray, "count levels"]:
-        """All codes."""
-        return self._join(list(self))
+    def read_all(self, *, max_codes: int | None = None) -> Int64[np.ndarray, "count levels"]:
+        """All codes.
+
+        Args:
+            max_codes: Codes that may be held in memory. Some cost next to no bytes, so a small hostile file may hold
+                any number; without this argument 2**24, or 256 for every byte of payload, are believed.
+
+        Raises:
+            FormatError: If the file holds more, or is damaged.
+        """
+        blocks: list[Int64[np.ndarray, "_ levels"]] = []
+        amount = _Amount(self.header.levels, max_codes)
+        for payload_bytes, rows in self._blocks():
+            amount.add(len(rows), payload_bytes)
+            blocks.append(rows)
+        return self._join(blocks)
 
     def read(self, start: int, stop: int) -> Int64[np.ndarray, "count levels"]:
         """Rows ``start`` to ``stop - 1``; touches only the footer and the chunks that hold them."""
@@ -180,7 +219,10 @@ class VectorCodesReader:
         index = self._index
         self._check_total(index.num_items)
         if not 0 <= start <= stop <= index.num_items:
-            raise ValueError(f"the file has rows 0 to {index.num_items - 1}, asked for {start} to {stop - 1}")
+            raise ValueError(
+                f"the file has {index.num_items} rows, asked for those from {start} on and before {stop}: "
+                "start and stop lie between 0 and that number, in this order"
+            )
         payload = make_payload(self.header, self._tables)
         blocks = [
             self._decode(payload, chunk)[max(start - chunk.first, 0) : stop - chunk.first]
@@ -198,18 +240,23 @@ class VectorCodesReader:
             total=self.header.num_vectors,
         )
 
-    def salvage(self, *, max_fill: int | None = None) -> SalvagedCodes:
+    def salvage(self, *, max_fill: int | None = None, max_codes: int | None = None) -> SalvagedCodes:
         """All rows of a damaged file, with -1 in those that were lost.
 
         Args:
             max_fill: Lost rows that may be filled in. A damaged or hostile file may claim any number; without this
                 argument 16 times the intact rows are believed, and in any case 2**22 codes.
+            max_codes: Intact codes that may be held in memory, as in :meth:`read_all`.
 
         Raises:
-            FormatError: If more rows are said to be lost.
+            FormatError: If more rows are said to be lost, or more codes are there.
         """
         chunks = self.salvage_chunks()
-        pieces = list(chunks)
+        pieces: list[Recovered[Int64[np.ndarray, "_ levels"]]] = []
+        amount = _Amount(self.header.levels, max_codes)
+        for piece in chunks:
+            amount.add(piece.count, piece.payload_bytes)
+            pieces.append(piece)
         report = chunks.report()
         lost = sum(stop - start for start, stop in report.missing)
         if max_fill is None:
@@ -237,6 +284,15 @@ class VectorCodesReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _blocks(self) -> Iterator[tuple[int, Int64[np.ndarray, "_ levels"]]]:
+        """Bytes of payload and rows of every chunk."""
+        payload = make_payload(self.header, self._tables)
+        num_rows = 0
+        for chunk in read_chunks(self._after_header(), self._container.num_bytes):
+            yield len(chunk.payload), self._decode(payload, chunk)
+            num_rows += chunk.count
+        self._check_total(num_rows)
 
     def _after_header(self) -> BinaryReader:
         if self._disk is not None:

@@ -3,11 +3,12 @@
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from codeword.functional.cross_tables import CrossTables
 from codeword.functional.smallest import smallest
 
-_CANDIDATES = 1 << 19  # scores of candidates held at once: 2 MB in float32
+_CANDIDATES = 1 << 20  # scores of candidates held at once: 4 MB in float32
 
 
 def beam_search(
@@ -21,8 +22,8 @@ def beam_search(
 
     ::
 
-        x --> attraction (one product) -+
-                                      v
+        x --> attraction (one product) --+
+                                         v
         kept sums --> repulsion --> candidates --> smallest --> kept sums of the next level
 
     A width of 1 is greedy search; a width of at least the number of all sums but the last level's is exhaustive. A
@@ -39,15 +40,49 @@ def beam_search(
     flat = x.detach().reshape(-1, x.shape[-1])
     codes = torch.full((len(flat), tables.levels), -1, dtype=torch.int64, device=x.device)
     widest = max(tables.span(level).stop - tables.span(level).start for level in range(tables.levels))
+    rows = _rows(width * widest)
     with torch.inference_mode():
-        for part, block in tables.centred(flat, _rows(width * widest)):
+        energies = _Energies(tables, min(rows, len(flat)))
+        for part, block in tables.centred(flat, rows):
             levels = None if depth is None else depth.reshape(-1)[part]
-            _search_levels(block, tables, width, levels, codes[part])
+            _search_levels(block, energies, width, levels, codes[part])
     return codes.reshape(*x.shape[:-1], tables.levels)
 
 
-def _search_levels(block: Tensor, tables: CrossTables, width: int, depth: Tensor | None, codes: Tensor) -> None:
+class _Energies:
+    """What every codeword of a level would add to the error of a kept sum, before the error of that sum.
+
+    Where there are cross tables, the attraction of a block is written below those rows of a level's table that earlier
+    levels need: one bag per kept sum then adds up everything, without a second pass over the candidates.
+    """
+
+    def __init__(self, tables: CrossTables, rows: int):
+        self.tables = tables
+        spans = zip(tables.cross, tables.row_starts, strict=False)
+        self.spaces = [torch.cat([cross[:start], cross.new_empty(rows, cross.shape[1])]) for cross, start in spans]
+
+    def __call__(self, attraction: Tensor, rows: Tensor, level: int) -> Tensor:
+        """Energies (vectors, kept, columns).
+
+        Args:
+            attraction: From ``CrossTables.attraction``; (vectors, columns of all levels).
+            rows: Of every kept sum: that of the bias, then its codewords; (vectors, kept, 1 + codewords). The first
+                is overwritten.
+            level: Whose codewords are added.
+        """
+        span, start = self.tables.span(level), self.tables.row_starts[level]
+        if not self.spaces:
+            repulsion = self.tables.repulsion(rows.flatten(0, 1), level).unflatten(0, rows.shape[:2])
+            return repulsion.add_(attraction[:, None, span])
+        space = self.spaces[level]
+        torch.add(attraction[:, span], self.tables.bias[span], out=space[start : start + len(rows)])
+        rows[..., 0] = torch.arange(start, start + len(rows), device=rows.device).unsqueeze(1)
+        return embedding_bag(rows.flatten(0, 1), space, mode="sum").unflatten(0, rows.shape[:2])
+
+
+def _search_levels(block: Tensor, energies: _Energies, width: int, depth: Tensor | None, codes: Tensor) -> None:
     """Write the codes of a block of centred vectors."""
+    tables = energies.tables
     starts = torch.tensor(tables.row_starts, device=block.device)
     attraction = tables.attraction(block)
     scores = block.square().sum(1, keepdim=True) / 2
@@ -60,9 +95,7 @@ def _search_levels(block: Tensor, tables: CrossTables, width: int, depth: Tensor
             going, rows, scores, attraction = going[more], rows[more], scores[more], attraction[more]
             if not len(going):
                 return
-        pull = attraction[:, None, tables.span(level)]
-        candidates = tables.repulsion(rows.flatten(0, 1), level).unflatten(0, scores.shape).add_(pull)
-        candidates.add_(scores.unsqueeze(2))
+        candidates = energies(attraction, rows, level).add_(scores.unsqueeze(2))
         keep = 1 if level == tables.levels - 1 else min(width, scores.shape[1] * tables.sizes[level])
         scores, parent, column = _best(candidates, keep)
         if candidates.shape[2] > tables.sizes[level]:
@@ -152,7 +185,8 @@ def _repeat(index: Tensor, times: int) -> Tensor:
 
 def _rows(candidates_per_vector: int) -> int:
     """Vectors per block: enough to hide the cost of a call, few enough for the candidates to stay in the cache."""
-    return min(512, max(16, _CANDIDATES // candidates_per_vector))
+    rows = min(512, max(16, _CANDIDATES // candidates_per_vector))
+    return rows - rows % 64 if rows > 64 else rows  # whole blocks of a product
 
 
 def _check(x: Tensor, tables: CrossTables, width: int) -> None:

@@ -1,7 +1,7 @@
 """Integers of any width from 0 to 63 bits, packed into a little-endian bit stream and back.
 
 Bit ``i`` of a stream is bit ``i % 8`` (counted from the least significant) of byte ``i // 8``. A row of codes is
-written level 0 first, every code least significant bit first:
+written level 0 first, every code least significant bit first::
 
     byte         0                 1                 2
     bit          0 1 2 3 4 5 6 7   0 1 2 3 4 5 6 7   0 ...

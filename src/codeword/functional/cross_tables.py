@@ -36,8 +36,8 @@ class CrossTables:
         negated: Negative codewords as columns, zero in the padding; (dim, columns).
         bias: Half squared norms, infinite in the padding; (columns,).
         cross: Inner products of all codewords with those of one level, and the bias of that level as the last row;
-            (rows + 1, padded) each. Empty if they would take more than 1 GiB: products with partial sums are then
-            computed as they are needed.
+            (rows + 1, padded) each. In ordered tables only the codewords of earlier levels have a row. Empty if all
+            would take more than 1 GiB: products with partial sums are then computed as they are needed.
     """
 
     sizes: tuple[int, ...]
@@ -85,12 +85,13 @@ class CrossTables:
         return self.bias[self.span(level)] - _product(sums, self.negated[:, self.span(level)])
 
 
-def cross_tables(codebooks: Sequence[Tensor], *, limit: int = _LARGEST_CROSS) -> CrossTables:
+def cross_tables(codebooks: Sequence[Tensor], *, limit: int = _LARGEST_CROSS, ordered: bool = False) -> CrossTables:
     """Tables for beam search and iterated conditional modes, in the precision of the codebooks, float32 at least.
 
     Args:
         codebooks: One table of codewords (size, dim) per level; sizes may differ.
         limit: Entries that the cross tables may hold together.
+        ordered: Whether every level only meets those before it: half the products, all that ``beam_search`` needs.
     """
     if not codebooks or any(not len(book) or book.shape[1:] != codebooks[0].shape[1:] for book in codebooks):
         raise ValueError(
@@ -113,9 +114,11 @@ def cross_tables(codebooks: Sequence[Tensor], *, limit: int = _LARGEST_CROSS) ->
     cross: list[Tensor] = []
     if len(stacked) * sum(padded) <= limit:
         with torch.autocast(stacked.device.type, enabled=False), fast_matmul():
-            for level, half in zip(columns.to(dtype).split(padded), bias.split(padded), strict=True):
-                cross.append(level.new_empty(len(stacked) + 1, len(level)))
-                torch.mm(stacked.to(dtype), level.t(), out=cross[-1][:-1])
+            rows, parts = stacked.to(dtype), zip(columns.to(dtype).split(padded), bias.split(padded), strict=True)
+            for number, (level, half) in enumerate(parts):
+                count = sum(sizes[:number]) if ordered else len(rows)
+                cross.append(level.new_empty(count + 1, len(level)))
+                torch.mm(rows[:count], level.t(), out=cross[-1][:-1])
                 cross[-1][-1] = half
     return CrossTables(
         sizes=sizes,

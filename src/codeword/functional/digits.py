@@ -1,6 +1,6 @@
 """Digits of features joined to one integer per group of features, exactly (mixed radix), and back.
 
-Consecutive features share a code; the first is the least significant digit:
+Consecutive features share a code; the first is the least significant digit::
 
     sizes    8, 5, 5      3, 3        three features per code
     strides  1, 8, 40     1, 3

@@ -1,6 +1,7 @@
 r"""Gradient estimators: how a derivative crosses the nearest-codeword search, as pure functions.
 
-Everywhere x is the input, c its codeword (or the sum of its codewords), r = |x - c| and e = (c - x) / r.
+Everywhere x is the input, c its codeword (or the sum of its codewords), ``r = |x - c|`` and
+``e = (c - x) / r``.
 The value of every function but ``noise_substitution`` and ``directional`` is exactly c.
 """
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from codeword.functional.matmul import wide
 
+_OPPOSITE = 1e-4  # sums of unit vectors below this are rounding, which has no direction
 _TINY = 1e-20  # keeps 0 / 0 out; squares of float32 numbers below 1e-19 vanish anyway
 
 
@@ -25,23 +27,32 @@ def straight_through(
         \partial \hat x / \partial c = 0
 
     Note:
-        The value is the codeword to the last bit, which ``x + (c - x)`` is not.
+        The value is the codeword to the last bit, which ``x + (c - x)`` is not, and shares its memory.
     """
     codeword = codeword.detach().to(x.dtype)
     if not (x.requires_grad and torch.is_grad_enabled()):
         return codeword
-    return _StraightThrough.apply(x, codeword)
+    return _Carry.apply(x, (codeword,))
 
 
-class _StraightThrough(torch.autograd.Function):
-    """No arithmetic at all: a tensor as large as the batch costs more to write than the search that chose it."""
+class _Carry(torch.autograd.Function):
+    """One tensor in value, another in derivative, without any arithmetic.
+
+    A tensor as large as the batch costs more to write than the search that chose it. The value comes inside a tuple:
+    a result that is an argument itself would be a view, which nobody may change in place, as ReLU(inplace=True) does.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, codeword: Tensor) -> Tensor:  # pyrefly: ignore
-        return codeword.view_as(codeword)
+    def forward(source: Tensor, value: tuple[Tensor]) -> Tensor:  # pyrefly: ignore
+        # A compiler finds arguments inside tuples too, but its copies cost nothing.
+        return value[0].clone() if torch.compiler.is_compiling() else value[0].detach()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyrefly: ignore
+    def setup_context(ctx: Any, inputs: tuple[Tensor, tuple[Tensor]], output: Tensor) -> None:
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, None]:  # pyrefly: ignore
         return grad, None
 
 
@@ -72,30 +83,42 @@ def weighed_error(
         codebook: The weight alpha.
         commitment: The weight beta.
     """
-    losses, errors = _WeighedError.apply(wide(x), wide(codeword), codebook, commitment)
+    x, codeword = wide(x), wide(codeword)
+    difference = x.detach() - codeword.detach()
+    sides = [  # one tensor, saved once, on the way to each side alone
+        _Carry.apply(side, (difference,)) if side.requires_grad and torch.is_grad_enabled() else difference
+        for side in (x, codeword)
+    ]
+    losses, errors = _WeighedSquare.apply(*sides, codebook, commitment)
     return WeighedError(losses, errors)
 
 
-class _WeighedError(torch.autograd.Function):
-    """One difference saved, and as many products as there are gradients."""
+class _WeighedSquare(torch.autograd.Function):
+    """The square of a difference that is given twice, with another weight for each in derivative."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, codeword: Tensor, codebook: float, commitment: float) -> tuple[Tensor, Tensor]:  # pyrefly: ignore
-        difference = x - codeword
-        with torch.autocast(x.device.type, enabled=False):
-            errors = (difference.unsqueeze(-2) @ difference.unsqueeze(-1)).reshape(x.shape[:-1])
-        ctx.save_for_backward(difference)
-        ctx.weights = codebook, commitment
-        ctx.mark_non_differentiable(errors)
-        return errors * ((codebook + commitment) / x.shape[-1]), errors
+    def forward(of_x: Tensor, of_codeword: Tensor, codebook: float, commitment: float) -> tuple[Tensor, Tensor]:  # pyrefly: ignore
+        with torch.autocast(of_x.device.type, enabled=False):
+            errors = (of_x.unsqueeze(-2) @ of_x.unsqueeze(-1)).reshape(of_x.shape[:-1])
+        return errors * ((codebook + commitment) / of_x.shape[-1]), errors
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float, float], output: tuple[Tensor, Tensor]) -> None:
+        of_x, of_codeword, codebook, commitment = inputs
+        ctx.save_for_backward(of_x, of_codeword)
+        ctx.weights = commitment, -codebook
+        ctx.mark_non_differentiable(output[1])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # pyrefly: ignore
-        (difference,) = ctx.saved_tensors
-        scale = grad.unsqueeze(-1) * (2.0 / difference.shape[-1])
-        codebook, commitment = ctx.weights
-        to_x = difference * (scale * commitment) if ctx.needs_input_grad[0] else None
-        to_codeword = difference * (scale * -codebook) if ctx.needs_input_grad[1] and codebook else None
+        of_x, of_codeword = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated again: the codeword stands behind a minus in the difference
+            of_codeword = 2.0 * of_codeword.detach() - of_codeword
+        scale = grad.unsqueeze(-1) * (2.0 / of_x.shape[-1])
+        to_x, to_codeword = (
+            side * (scale * weight) if needed and weight else None
+            for side, weight, needed in zip((of_x, of_codeword), ctx.weights, ctx.needs_input_grad, strict=False)
+        )
         return to_x, to_codeword, None, None
 
 
@@ -109,7 +132,7 @@ def noise_substitution(
 
     .. math:: \hat x = x + \frac{|w \circ (x - c)|}{|v|} \, v \circ w^{-1}, \qquad v \sim N(0, I)
 
-    Nothing is detached: with u = v / |v| and g the derivative of the loss by the output (w = 1),
+    Nothing is detached: with ``u = v / |v|`` and g the derivative of the loss by the output (w = 1),
     :math:`\partial L / \partial c = e \langle u, g \rangle` and
     :math:`\partial L / \partial x = g - e \langle u, g \rangle`.
 
@@ -171,8 +194,9 @@ def rotation(
         largest_scale: The bound s of the scale.
 
     Note:
-        Unlike the paper the scale is bounded, since |c| / |x| explodes near the origin, and at x = 0 or c = 0, where
-        there is no rotation, the derivative is the identity. Opposite vectors turn by the reflection limit of R.
+        Unlike the paper the scale is bounded, since ``|c| / |x|`` explodes near the origin, and at x = 0 or c = 0,
+        where there is no rotation, the derivative is the identity. Opposite vectors are reflected:
+        :math:`R = I - 2 \hat x \hat x^\top`.
     """
     codeword = codeword.detach().to(x.dtype)
     if not (x.requires_grad and torch.is_grad_enabled()):
@@ -181,7 +205,9 @@ def rotation(
     length, goal = (torch.linalg.vector_norm(v, dim=-1, keepdim=True) for v in (start, codeword))
     move = x - start  # zero in value, the identity in derivative
     x_hat, c_hat = F.normalize(start, dim=-1, eps=_TINY), F.normalize(codeword, dim=-1, eps=_TINY)
-    middle = F.normalize(x_hat + c_hat, dim=-1, eps=_TINY)
+    middle = x_hat + c_hat
+    span = torch.linalg.vector_norm(middle, dim=-1, keepdim=True)
+    middle = torch.where(span > _OPPOSITE, middle / span.clamp_min(_TINY), 0.0)
     turned = (
         move - 2.0 * middle * (middle * move).sum(-1, keepdim=True) + 2.0 * c_hat * (x_hat * move).sum(-1, keepdim=True)
     )

@@ -1,16 +1,16 @@
 """The nearest codeword: one kernel under every quantizer, trainer and index."""
 
-import math
 from importlib.util import find_spec
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from codeword.functional.matmul import fast_matmul
 
-_SCORES_IN_CACHE = 1 << 19  # float32 scores held at once: 2 MB, what stays in a second-level cache
-_FEW = 64  # up to so many codewords one arg-min is as fast as two stages
+_SCORES = 1 << 20  # float32 scores held at once: 4 MB, enough rows to hide the cost of a call
+_ROWS, _BLOCKS = 256, 4  # rows of a product, and products of a call: what several threads share
 _LARGEST_TILE = 1 << 13  # codewords scored at once, so that scratch stays bounded for any codebook
 
 
@@ -56,27 +56,25 @@ def _nearest_chunked(x: Tensor, codebook: Tensor) -> Tensor:
     dtype = torch.float64 if torch.float64 in (x.dtype, codebook.dtype) else torch.float32
     codebook = codebook.to(dtype)
     mean = codebook.mean(0)
-    tiles = [_Tile(tile - mean) for tile in codebook.split(_LARGEST_TILE)]
+    tiles = (codebook - mean).split(_LARGEST_TILE)
     # The shape of a block depends on the codebook alone: a vector meets the same arithmetic in every batch.
-    rows = min(1024, max(64, _SCORES_IN_CACHE // max(tile.scored for tile in tiles)))
-    block = x.new_zeros(rows, x.shape[1], dtype=dtype)
+    rows = min(_ROWS, max(128, _SCORES // len(tiles[0])))
+    blocks = min(_BLOCKS, max(1, _SCORES // (rows * len(tiles[0]))))
+    block = x.new_ones(blocks, rows, x.shape[1] + 1, dtype=dtype)  # the last column meets the biases
+    vectors = block.flatten(0, 1)[:, :-1]
+    searches = [_Tile(tile, block) for tile in tiles]
     codes = torch.empty(x.shape[0], dtype=torch.int64, device=x.device)
     with torch.autocast(x.device.type, enabled=False), fast_matmul():
-        scratch = [x.new_empty(rows, tile.scored, dtype=dtype) for tile in tiles]
-        for start in range(0, x.shape[0], rows):
-            part = x[start : start + rows]
-            torch.sub(part, mean, out=block[: len(part)])
-            best = tiles[0].search(block, scratch[0])
-            score = None
-            for number, tile in enumerate(tiles[1:], 1):
-                index = tile.search(block, scratch[number])
-                lower = scratch[number].gather(1, index.unsqueeze(1)).squeeze(1)
-                score = scratch[0].gather(1, best.unsqueeze(1)).squeeze(1) if score is None else score
-                best = torch.where(
-                    lower < score, index + number * _LARGEST_TILE, best
-                )  # strict: the earlier keeps a tie
-                score = torch.minimum(lower, score)
-            codes[start : start + rows] = best[: len(part)]
+        for start in range(0, x.shape[0], len(vectors)):
+            part = x[start : start + len(vectors)]
+            torch.sub(part, mean, out=vectors[: len(part)])
+            score, best = searches[0].search()
+            for number, search in enumerate(searches[1:], 1):
+                higher, index = search.search()
+                # Strict: the earlier keeps a tie.
+                best = torch.where(higher > score, index + number * _LARGEST_TILE, best)
+                score = torch.maximum(higher, score)
+            codes[start : start + len(vectors)] = best.flatten()[: len(part)]
     return codes
 
 
@@ -95,30 +93,23 @@ def _(x: Tensor, codebook: Tensor) -> Tensor:
 
 
 class _Tile:
-    """A centred part of a codebook, laid out for the search in two stages.
+    """A centred part of a codebook, and room for its scores of one block of vectors.
 
-    ``argmin`` over K scores costs ten times what ``amin`` does, so the scores of a row are read as groups of about
-    sqrt(K): ``amin`` inside the groups, ``argmin`` over the groups, ``argmin`` inside the winner. Groups are runs of
-    consecutive codewords, so that the lowest index wins a tie in both stages.
+    ``argmin`` over K scores costs ten times what ``amin`` does. Max pooling over features-last images is PyTorch's one
+    arg-max that is as fast: with codewords as the pixels of a column and vectors as its channels, a window as high as
+    the image is the whole search. The first pixel wins a tie, and whatever a vector that is not finite finds is a
+    codeword.
     """
 
-    def __init__(self, centred: Tensor):
-        self.size = len(centred)
-        self.group = 1 << max(5, math.ceil(math.log2(self.size) / 2)) if self.size > _FEW else self.size
-        self.groups = -(-self.size // self.group)
-        self.scored = self.groups * self.group
-        padded = centred.new_zeros(self.scored, centred.shape[1])
-        padded[: self.size] = centred
-        self.bias = centred.new_full((self.scored,), math.inf)
-        self.bias[: self.size] = centred.square().sum(1) / 2
-        self.columns = padded.t().contiguous()
+    def __init__(self, centred: Tensor, block: Tensor):
+        blocks, rows, _ = block.shape
+        biased = torch.cat([centred, centred.square().sum(1, keepdim=True) / -2], 1)
+        self.codewords, self.vectors = biased.expand(blocks, *biased.shape), block.transpose(1, 2)
+        self.scores = block.new_empty(blocks, len(centred), rows)
+        self.image = self.scores.unsqueeze(2).permute(0, 3, 1, 2)
 
-    def search(self, block: Tensor, scores: Tensor) -> Tensor:
-        torch.addmm(self.bias, block, self.columns, alpha=-1, out=scores)
-        if self.groups == 1:
-            return scores.argmin(1)
-        group = scores.view(-1, self.groups, self.group).amin(2).argmin(1)
-        first = torch.arange(0, len(block) * self.groups, self.groups, device=block.device)
-        inside = scores.view(-1, self.group).index_select(0, first + group).argmin(1)
-        # A row that is not finite may have won in the padding; whatever it gets must be a codeword.
-        return torch.add(inside, group, alpha=self.group).clamp_(max=self.size - 1)
+    def search(self) -> tuple[Tensor, Tensor]:
+        """The largest score and its place for every vector of the block as it stands, both (blocks, rows)."""
+        torch.bmm(self.codewords, self.vectors, out=self.scores)
+        score, place = F.max_pool2d_with_indices(self.image, (self.scores.shape[1], 1))
+        return score.flatten(1), place.flatten(1)

@@ -2,7 +2,8 @@
 
 One code out of 5 carries 2.32 bits; alone it needs 3, three of them (125 values) need 7. Each level joins its present
 codes, in the order of the rows, into groups of digits in base ``size``, the first digit least significant; a group is
-one number of a fixed width. The stream is walked row by row, level by level; a group stands where its first code would:
+one number of a fixed width. The stream is walked row by row, level by level; a group stands where its first code
+would::
 
     sizes 5, 4      level 0: groups of 3, 7 bits      level 1: groups of 1, 2 bits
     row             0             1        2          3             4

@@ -25,8 +25,8 @@ def row_uniform(
     row = torch.arange(rows, device=key.device).unsqueeze(1) + first_row
     column = torch.arange(columns, device=key.device).unsqueeze(0)
     mixed = _mix(_mix(_mix(key & _LOW) ^ (key >> 32)) + row) + column * 0x9E3779B1
-    # 24 bits fill a float32 mantissa; the half keeps the ends 0 and 1 out.
-    return ((_mix(_mix(mixed)) >> 8).to(torch.float32) + 0.5) * 2.0**-24
+    # 24 bits fill a float32 mantissa; the half keeps the end 0 out, and rounds the largest number up to 1.
+    return (((_mix(_mix(mixed)) >> 8).to(torch.float32) + 0.5) * 2.0**-24).clamp_max(1.0 - 2.0**-24)
 
 
 def row_normal(

@@ -1,13 +1,13 @@
 """Codes of several levels as one sequence of tokens, or as delayed streams, for language models over codes.
 
 ``flatten_levels`` gives every level its own range of one vocabulary and lays the levels out one after another; sizes
-8 and 4 make 12 tokens:
+8 and 4 make 12 tokens::
 
     codes (time, levels)    3 1         by vector   3 9  0 11  7 8
                             0 3         by level    3 0 7  9 11 8
                             7 0
 
-``delay_levels`` keeps the levels side by side, each starting a step after the one before:
+``delay_levels`` keeps the levels side by side, each starting a step after the one before::
 
     codes    a1 a2 a3       delayed    a1 a2 a3 pad         every step of the model gives one code of each level, and
              b1 b2 b3                  pad b1 b2 b3         level b sees a of the same vector
@@ -22,6 +22,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 Order = Literal["vector", "level"]
+_MOST_TOKENS = (1 << 63) - 1
 
 
 def flatten_levels(
@@ -126,6 +127,11 @@ def _starts(sizes: Sequence[int], first: int, order: str) -> list[int]:
         raise ValueError(
             'tokens need at least one level, sizes of at least 1, first of at least 0 and order "vector" or "level", '
             f"got sizes {tuple(sizes)}, first={first}, order={order!r}"
+        )
+    if first + sum(sizes) > _MOST_TOKENS:
+        raise ValueError(
+            f"{first + sum(sizes):.3g} tokens are more than int64 numbers: spread the features over more codes "
+            "(features_per_code of ScalarQuantizer, bits_per_code of BinaryQuantizer)"
         )
     return [first + sum(sizes[:level]) for level in range(len(sizes))]
 

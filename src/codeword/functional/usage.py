@@ -73,7 +73,7 @@ def conditional_entropy(codes: Int[Tensor, "*batch"], given: Int[Tensor, "*#batc
     broadcast to ``codes``. Vectors where either is -1 do not count.
     """
     pairs = _pairs(codes, given)
-    return _tuple_entropy(pairs) - _tuple_entropy(pairs[:, 1:])
+    return (_tuple_entropy(pairs) - _tuple_entropy(pairs[:, 1:])).clamp_min(0)  # zero may come out as -1e-16
 
 
 def mutual_information(first: Int[Tensor, "*batch"], second: Int[Tensor, "*#batch"]) -> Float[Tensor, ""]:

@@ -33,7 +33,7 @@ class Recall:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Recall at each rank: the mean of the hits."""
+        """Recall at each rank, the mean of the hits."""
         return tuple(self.hits.double().mean(dim=0).tolist())
 
     def interval(self, rank: int, *, confidence: float = 0.95) -> Interval:

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from codeword.functional.cross_tables import means_to_first
 from codeword.functional.gradient import straight_through
+from codeword.functional.rows import sum_of_rows
 from codeword.quantizers.base import Quantizer
 from codeword.quantizers.config import describe, register
 from codeword.quantizers.estimator import Estimator, StraightThrough
 from codeword.quantizers.search import Beam, Refined, Search, joint_codes
-from codeword.quantizers.vector import VectorQuantizer, plain_levels, ready_tables, sum_of_rows
+from codeword.quantizers.vector import VectorQuantizer, plain_levels, ready_tables
 from codeword.types import Selected
 
 

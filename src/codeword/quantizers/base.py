@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
 from jaxtyping import Bool, Float, Int
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -67,7 +68,7 @@ class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC):
 
     @property
     def bits_per_vector(self) -> float:
-        """Information of a full code: the sum of log2(size)."""
+        """Information of a full code, the sum of log2(size)."""
         return sum(math.log2(size) for size in self.sizes)
 
     def forward(
@@ -84,10 +85,12 @@ class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC):
             gate: Non-increasing over levels, 0 or 1 in value; how many levels each vector spends.
 
         Raises:
-            ValueError: If the shapes do not fit, a gate is given to a quantizer without levels to gate, the codebook is
-                not seeded in evaluation mode, or nothing would train the codebook.
+            ValueError: If shapes or dtype do not fit, a gate is given to a quantizer without levels to gate, the
+                codebook is not seeded in evaluation mode, or nothing would train the codebook.
         """
         self._check(x, mask, gate)
+        if not x.is_floating_point():
+            raise ValueError(f"a forward returns vectors of the dtype of its input, got {x.dtype}: pass x.float()")
         dtype, x = x.dtype, wide(x)
         if mask is not None:
             x = torch.where(mask.unsqueeze(-1), x, 0.0)  # whatever padding holds reaches no gradient, not even NaN
@@ -155,7 +158,7 @@ class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC):
         """Vectors of codes; a code of -1 adds nothing.
 
         Raises:
-            ValueError: If the number of levels does not fit.
+            ValueError: If the number of levels does not fit or, on the processor, a code lies beyond its codebook.
         """
 
     @abstractmethod
@@ -176,7 +179,7 @@ class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC):
 
     def _check(self, x: Tensor, mask: Tensor | None, gate: Tensor | None) -> None:
         name = type(self).__name__
-        if x.shape[-1] != self.dim:
+        if x.shape[-1:] != (self.dim,):
             raise ValueError(
                 f"{name} quantizes vectors of {self.dim} features, features last: got shape {tuple(x.shape)}; "
                 "ChannelsFirst(quantizer) takes (batch, channels, *positions)"
@@ -199,15 +202,25 @@ class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC):
         """
 
     def check_levels(self, codes: Tensor) -> None:
-        """Refuse codes with another number of levels."""
+        """Refuse codes with another number of levels or, on the processor, codes beyond their codebook."""
         if codes.shape[-1] != self.levels:
             raise ValueError(
                 f"{type(self).__name__} decodes {self.levels} codes per vector (-1 for absent levels), "
                 f"got shape {tuple(codes.shape)}"
             )
+        # On the processor alone: elsewhere the host would wait. One pass finds that all is well in the usual case.
+        if codes.device.type != "cpu" or torch.compiler.is_compiling() or not codes.numel():
+            return
+        if int(codes.max()) >= min(self.sizes):
+            for level, (size, part) in enumerate(zip(self.sizes, codes.unbind(-1), strict=True)):
+                if int(part.max()) >= size:
+                    raise ValueError(
+                        f"level {level} holds the code {int(part.max())}, outside its codebook of size {size}: "
+                        "codes are 0 to size - 1, or -1 where a level is absent"
+                    )
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, save_directory / WEIGHTS)
+        save_file(weights(self), save_directory / WEIGHTS)
         config = {"format": "codeword quantizer", "version": VERSION, "quantizer": describe(self)}
         (save_directory / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
 
@@ -219,6 +232,7 @@ class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC):
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         token: str | bool | None = None,
+        force_download: bool = False,
         local_files_only: bool = False,
         **_: object,
     ) -> "Quantizer":
@@ -230,6 +244,7 @@ class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC):
                 revision=revision,
                 cache_dir=cache_dir,
                 token=token,
+                force_download=force_download,
                 local_files_only=local_files_only,
             )
             folder = Path(download)
@@ -251,7 +266,7 @@ def load(folder: str | Path) -> Quantizer:
         raise ValueError(f"{folder} is no codeword model: it needs {CONFIG} and {WEIGHTS}")
     try:
         config = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(config, dict) or config.get("format") != "codeword quantizer":
         raise ValueError(f"{path} does not describe a codeword quantizer: was it written by save_pretrained?")
@@ -261,10 +276,29 @@ def load(folder: str | Path) -> Quantizer:
     if not isinstance(model, Quantizer):
         raise ValueError(f"{path} describes a {type(model).__name__}, not a quantizer")
     try:
-        model.load_state_dict(load_file(folder / WEIGHTS), strict=True)
-    except (RuntimeError, OSError) as error:
-        raise ValueError(f"{folder / WEIGHTS} does not fit {path}: {error}") from error
+        put_weights(model, load_file(folder / WEIGHTS))
+    except (RuntimeError, OSError, SafetensorError) as error:
+        what = " ".join(str(error).split())
+        raise ValueError(f"{folder / WEIGHTS} is damaged or does not fit {path}: {what}") from error
     return model.eval()
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    """The state of a model, under the first of its names where a part stands in several places."""
+    first: dict[int, str] = {}
+    state = model.state_dict(keep_vars=True)
+    return {name: v.detach().contiguous() for name, v in state.items() if first.setdefault(id(v), name) == name}
+
+
+def put_weights(model: nn.Module, given: dict[str, Tensor]) -> None:
+    """Give a model what ``weights`` has returned.
+
+    Raises:
+        RuntimeError: If names or shapes do not fit.
+    """
+    first: dict[int, str] = {}
+    names = {name: first.setdefault(id(v), name) for name, v in model.state_dict(keep_vars=True).items()}
+    model.load_state_dict(given | {name: given[own] for name, own in names.items() if own in given}, strict=True)
 
 
 def _mean_loss(losses: Tensor, mask: Tensor | None) -> Tensor:

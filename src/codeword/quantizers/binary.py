@@ -76,9 +76,10 @@ class EntropyLoss:
         \bar p_i = \tfrac1N \sum_n p_{ni}, \quad p_{ni} = \sigma(s\, x_{ni} / a)
 
     with h the entropy of a bit in nats, a the size of a corner's features and N counted over all ranks. Among the
-    corners, softmax of -beta |x - c|^2 makes the bits of a vector independent, with s = 4 beta a^2, so that the first
-    term is exactly the entropy over all 2^bits codewords at a cost of O(bits). The second takes the bits of the batch
-    for independent too, as BSQ does: it is an upper bound of the entropy of the mean distribution, reached if they are.
+    corners, softmax of ``-beta |x - c|^2`` makes the bits of a vector independent, with s = 4 beta a^2, so that the
+    first term is exactly the entropy over all 2^bits codewords at a cost of O(bits). The second takes the bits of the
+    batch for independent too, as BSQ does: it is an upper bound of the entropy of the mean distribution, reached if
+    they are.
 
     Attributes:
         weight: w; 0 switches the loss off.
@@ -141,7 +142,7 @@ class BinaryQuantizer(Quantizer):
         bits: Features of a vector, each one bit.
         corners: ``Cube`` (LFQ) or ``Sphere`` (BSQ).
         entropy: Weights of the entropy loss.
-        commitment: Weight of the loss |x - sg[x_hat]|^2 / bits, x on the sphere if that is where the corners are.
+        commitment: Weight of the loss ``|x - sg[x_hat]|^2 / bits``, x on the sphere if that is where the corners are.
         bits_per_code: Consecutive bits that share a code; the last code may hold fewer. ``None``: all.
         estimator: Straight-through, where this is the outermost quantizer.
 

@@ -74,7 +74,8 @@ class Codebook(FullPrecisionBuffers):
         self.register_buffer("usage", torch.ones(size))
         self.register_buffer("batches", torch.zeros(size))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("seeded", torch.tensor(self._seeded))
+        # These two are numbers, not bools, because averages of models subtract what they average.
+        self.register_buffer("seeded", torch.tensor(float(self._seeded)))
         self.register_buffer("pending_counts", torch.zeros(size))
         self.register_buffer("pending_sums", torch.zeros(averaged, dim))
         self.register_buffer("pending_rows", torch.zeros((), dtype=torch.int64))
@@ -83,7 +84,7 @@ class Codebook(FullPrecisionBuffers):
         self.register_buffer("place_errors", torch.full((places,), -math.inf))
         self.register_buffer("average_counts", torch.ones(averaged))
         self.register_buffer("average_sums", table[:averaged].clone())
-        self.register_buffer("moved", torch.zeros(size, dtype=torch.bool), persistent=False)
+        self.register_buffer("moved", torch.zeros(size), persistent=False)
         self.register_load_state_dict_post_hook(_mirror_seeded)
 
     @property
@@ -96,6 +97,10 @@ class Codebook(FullPrecisionBuffers):
     @property
     def is_seeded(self) -> bool:
         """Whether the codewords have been given their start."""
+        # Whoever copies buffers one by one, as averages of models do, leaves the mirror behind. Reading the buffer
+        # waits for the device, but only where there is no start yet.
+        if not self._seeded and not torch.compiler.is_compiling():
+            self._seeded = bool(self.seeded)
         return self._seeded
 
     def ready(
@@ -108,7 +113,7 @@ class Codebook(FullPrecisionBuffers):
         """
         if not self.training:
             return self.stored()
-        if not self._seeded:
+        if not self.is_seeded:
             keep = torch.ones(len(x), dtype=torch.bool, device=x.device) if keep is None else keep
             statistics.seed(x.detach(), keep, self._state(), self.settings)
             self._seeded = True
@@ -122,7 +127,7 @@ class Codebook(FullPrecisionBuffers):
         Raises:
             ValueError: If nothing has seeded the codebook.
         """
-        if not self._seeded:
+        if not self.is_seeded:
             raise ValueError(
                 "this codebook has no codewords yet: run one training forward, call codeword.seed(model, batch), "
                 "train it with codeword.training, or load weights"
@@ -136,7 +141,12 @@ class Codebook(FullPrecisionBuffers):
         errors: Float[Tensor, " vectors"],
         keep: Bool[Tensor, " vectors"] | None,
     ) -> None:
-        """Add one training forward to the pending statistics; padding and rows that are not finite stay out."""
+        """Add one training forward to the pending statistics; padding and rows that are not finite stay out.
+
+        A codebook in evaluation mode inside a model in training is frozen: it counts nothing.
+        """
+        if not self.training:
+            return
         pending = [getattr(self, name) for name in statistics.Pending._fields]
         key = statistics.step_key(self.steps, self.seeding.seed)
         statistics.count(x.detach(), codes, errors.detach(), keep, key, pending)

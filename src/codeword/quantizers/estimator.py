@@ -54,6 +54,10 @@ class NoiseSubstitution(Estimator):
 
     Attributes:
         weight: Positive weight of each feature (the paper's w); ``None`` weighs all alike.
+
+    Note:
+        The paper searches with w too. An estimator leaves the search alone: set ``deviation`` of a ``Normalized``
+        around the quantizer to 1 / w, and give the estimator to that.
     """
 
     weight: tuple[float, ...] | None = None
@@ -104,7 +108,7 @@ class Rotation(Estimator):
     """The rotation trick with a bounded scale: ``codeword.functional.gradient.rotation``.
 
     Attributes:
-        largest_scale: Bound of |c| / |x| in the derivative.
+        largest_scale: Bound of ``|c| / |x|`` in the derivative.
     """
 
     largest_scale: float = 2.0

@@ -73,7 +73,7 @@ class MovingAverage(Learning):
 
     Attributes:
         decay: gamma.
-        commitment: Weight of the loss |x - sg[c]|^2 / D.
+        commitment: Weight of the loss ``|x - sg[c]|^2 / D``.
         smoothing: epsilon, the Laplace smoothing.
     """
 
@@ -105,8 +105,8 @@ class SimVQ(Learning):
     drawn from the seed of ``Uniform`` and never moved, so it takes no seeding from data and no revival.
 
     Attributes:
-        codebook: Weight of |sg[x] - c|^2 / D.
-        commitment: Weight of |x - sg[c]|^2 / D.
+        codebook: Weight of ``|sg[x] - c|^2 / D``.
+        commitment: Weight of ``|x - sg[c]|^2 / D``.
 
     Note:
         The map has no offset: data far from the origin uses the few codewords that point its way. A network learns to

@@ -72,10 +72,11 @@ def from_vector_quantize_pytorch(
             entries of unknown meaning, which the message lists.
 
     Note:
-        A shared codebook arrives as one copy a level: codes are equal, further training would part the copies. The
-        peer's layouts (``channel_last=False``, image maps) are ``ChannelsFirst`` here. Moving averages of a cosine
-        codebook go on with the vectors as they come, where the peer normalises both. A peer of ``diveq=True`` adds its
-        noise in evaluation too; here as in its own ``get_output_from_indices`` there is none.
+        A shared codebook stays one codebook in all levels. The peer's layouts (``channel_last=False``, image maps) are
+        ``ChannelsFirst`` here. Moving averages of a cosine codebook go on with the vectors as they come, where the peer
+        normalises both. A peer of ``diveq=True`` adds its noise in evaluation too; here as in its own
+        ``get_output_from_indices`` there is none. A state dict does not show heads whose dimensions add up to that of
+        the vectors: give the module, which is then refused.
     """
     module = peer if isinstance(peer, nn.Module) else None
     state = dict(peer.state_dict() if isinstance(peer, nn.Module) else peer)
@@ -91,7 +92,9 @@ def from_vector_quantize_pytorch(
         search or Greedy(),
         estimator,
     )
-    stages = [_vector_quantizer(state, prefix, manner) for prefix in prefixes]
+    one = len({state[f"{prefix}_codebook.embed"].data_ptr() for prefix in prefixes}) == 1
+    stages = [_vector_quantizer(state, prefix, manner) for prefix in (prefixes[:1] if one else prefixes)]
+    stages *= len(prefixes) // len(stages)
     quantizer: Quantizer = stages[0]
     if levels:
         quantizer = ResidualQuantizer(stages, search=manner.search, estimator=estimator)

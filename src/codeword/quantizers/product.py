@@ -1,6 +1,5 @@
 """Blocks of features, each quantized by itself."""
 
-import itertools
 from collections.abc import Sequence
 from typing import cast
 
@@ -9,10 +8,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from codeword.functional.rows import joined_rows
 from codeword.quantizers.base import Quantizer
 from codeword.quantizers.config import register
 from codeword.quantizers.estimator import Estimator, StraightThrough
-from codeword.quantizers.vector import VectorQuantizer, rows_of
+from codeword.quantizers.vector import VectorQuantizer
 from codeword.types import Selected
 
 
@@ -78,10 +78,7 @@ class ProductQuantizer(Quantizer):
     def decode(self, codes: Int[Tensor, "*batch levels"]) -> Float[Tensor, "*batch dim"]:
         self.check_levels(codes)
         if self._even:
-            # Blocks of one width: all of them are rows of one table, gathered straight into place.
-            tables = torch.cat([part.codebooks()[0] for part in self._each])
-            starts = torch.tensor([0, *itertools.accumulate(self.sizes)][:-1], device=codes.device)
-            return rows_of(torch.where(codes >= 0, codes + starts, -1), tables).flatten(-2)
+            return joined_rows(codes, [part.codebooks()[0] for part in self._each])
         blocks = codes.split([part.levels for part in self._each], -1)
         return torch.cat([part.decode(block) for part, block in zip(self._each, blocks, strict=True)], -1)
 

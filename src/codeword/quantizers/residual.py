@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from codeword.functional.random import fresh_key, row_uniform
 from codeword.functional.ranks import rank
+from codeword.functional.rows import sum_of_rows
 from codeword.quantizers.base import Quantizer
 from codeword.quantizers.config import describe, register
 from codeword.quantizers.estimator import Estimator, StraightThrough
 from codeword.quantizers.search import Greedy, Search, joint_codes
-from codeword.quantizers.vector import VectorQuantizer, plain_levels, ready_tables, sum_of_rows
+from codeword.quantizers.vector import VectorQuantizer, plain_levels, ready_tables
 from codeword.types import Selected
 
 
@@ -144,7 +145,8 @@ class ResidualQuantizer(Quantizer):
 
     def decode(self, codes: Int[Tensor, "*batch levels"]) -> Float[Tensor, "*batch dim"]:
         """Vectors of codes; also of a prefix, given as fewer levels or as -1."""
-        codes = F.pad(codes, (0, max(self.levels - codes.shape[-1], 0)), value=-1)
+        if codes.shape[-1] < self.levels:
+            codes = F.pad(codes, (0, self.levels - codes.shape[-1]), value=-1)
         self.check_levels(codes)
         if all(isinstance(stage, VectorQuantizer) for stage in self._each):
             return sum_of_rows(codes, self.codebooks())  # one pass over the output instead of one per level

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -18,7 +19,13 @@ from codeword.quantizers.config import build, register
 
 
 class Search(ABC):
-    """The contract of a joint search over codebooks whose codewords add up."""
+    """The contract of a joint search over codebooks whose codewords add up.
+
+    Attributes:
+        ordered: Whether levels are taken in their order, so that half the cross tables suffice.
+    """
+
+    ordered: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(
@@ -71,7 +78,8 @@ def _search(settings: str) -> Search:
     schema="(Tensor x, Tensor[] tables, Tensor? depth, str settings) -> Tensor",
 )
 def _joint_codes(x: Tensor, tables: list[Tensor], depth: Tensor | None, settings: str) -> Tensor:
-    return _search(settings)(x, cross_tables(tables), depth)
+    search = _search(settings)
+    return search(x, cross_tables(tables, ordered=search.ordered), depth)
 
 
 @_joint_codes.register_fake
@@ -86,6 +94,8 @@ class Greedy(Search):
 
     A residual quantizer runs this through its levels, whatever they are; over plain tables it is a beam of one.
     """
+
+    ordered: ClassVar[bool] = True
 
     def __call__(
         self, x: Float[Tensor, "vectors dim"], tables: CrossTables, depth: Int[Tensor, " vectors"] | None = None
@@ -107,6 +117,7 @@ class Beam(Search):
         width: Prefixes kept; 1 is greedy, the product of all sizes but the last is exhaustive.
     """
 
+    ordered: ClassVar[bool] = True
     width: int = 8
 
     def __post_init__(self) -> None:

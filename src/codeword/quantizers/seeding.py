@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from codeword.functional.kmeans import kmeans
+from codeword.functional.kmeans import cluster_sums, kmeans
+from codeword.functional.nearest import nearest
 from codeword.quantizers.config import register
 
 
@@ -67,7 +69,7 @@ class FromData(Seeding):
 
     def __call__(self, x: Float[Tensor, "vectors dim"], size: int, spherical: bool) -> Float[Tensor, "size dim"]:
         if len(x) <= size:
-            return kmeans(x, size, steps=0, seed=self.seed, spherical=spherical)
+            return _kmeans(x, size, 0, self.seed, spherical)
         generator = torch.Generator().manual_seed(self.seed)
         return x[torch.randperm(len(x), generator=generator)[:size].to(x.device)]
 
@@ -87,4 +89,15 @@ class KMeans(Seeding):
     needs_data = True
 
     def __call__(self, x: Float[Tensor, "vectors dim"], size: int, spherical: bool) -> Float[Tensor, "size dim"]:
-        return kmeans(x, size, steps=self.steps, seed=self.seed, spherical=spherical)
+        return _kmeans(x, size, self.steps, self.seed, spherical)
+
+
+def _kmeans(x: Tensor, size: int, steps: int, seed: int, spherical: bool) -> Tensor:
+    """k-means; directions get the length that suits the vectors they serve, since the stored row is what goes on."""
+    table = kmeans(x, size, steps=steps, seed=seed, spherical=spherical)
+    if not spherical:
+        return table
+    found = cluster_sums(x, nearest(F.normalize(x, dim=1), table), size)
+    along = (found.sums * table).sum(1)
+    length = torch.where(found.counts > 0, along / found.counts, along.sum() / found.counts.sum())
+    return table * torch.where(length > 0, length, 1.0).to(table.dtype).unsqueeze(1)

@@ -130,7 +130,7 @@ def _keep_best(s: Pending | State, keys: Tensor, errors: Tensor, places: Tensor)
 
 def step_key(steps: Tensor, seed: int) -> Tensor:
     """The key of everything random in a step."""
-    return (steps + 1) * 1_000_003 + (seed << 32)
+    return (steps + 1) * 1_000_003 + ((seed & 0x7FFFFFFF) << 32)
 
 
 @torch.library.custom_op("codeword::settle", mutates_args={"state"}, schema="(Tensor(a!)[] state, str settings) -> ()")
@@ -175,12 +175,12 @@ def _step(s: State, settings: Settings) -> None:
     if isinstance(settings.learning, MovingAverage):
         _move_average(s, settings.learning)
     revival = RevivalState(s.table, s.usage, s.pending_counts, s.batches, s.steps, s.places, s.place_errors)
-    s.moved.copy_(settings.revival(revival, step_key(s.steps, settings.seeding.seed)))
+    moved = settings.revival(revival, step_key(s.steps, settings.seeding.seed))
+    s.moved.copy_(moved)
     if len(s.average_counts):
         # A revived row starts its average anew: its next batch of vectors outweighs the place it was given.
-        fresh = s.moved.unsqueeze(1)
-        s.average_counts.copy_(torch.where(s.moved, 1e-2, s.average_counts))
-        s.average_sums.copy_(torch.where(fresh, s.table * 1e-2, s.average_sums))
+        s.average_counts.copy_(torch.where(moved, 1e-2, s.average_counts))
+        s.average_sums.copy_(torch.where(moved.unsqueeze(1), s.table * 1e-2, s.average_sums))
     for tensor in (s.pending_counts, s.pending_sums, s.pending_rows, s.places):
         tensor.zero_()
     s.place_keys.fill_(-math.inf)
@@ -208,7 +208,8 @@ def seed(x: Tensor, keep: Tensor, state: list[Tensor], settings: str) -> None:
     """Give the table its start from the rows of all ranks, in rank order; rank 0's answer is everybody's."""
     s, config = State(*state), _settings(settings)
     size = len(s.table)
-    rows = x.float()[keep & torch.isfinite(x).all(1)]
+    x = x.float()
+    rows = x[keep & torch.isfinite(x.square().sum(1))]  # also without those whose distances overflow
     counts = row_counts(rows)
     stride = max(1, -(-sum(counts) // (config.seeding.most_rows * size)))
     rows = gather_rows(rows[-sum(counts[: rank()]) % stride :: stride])  # as if all rows stood on one rank

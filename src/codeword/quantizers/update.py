@@ -13,7 +13,8 @@ def update(model: nn.Module, *optimizers: Optimizer) -> None:
 
     Call it after ``optimizer.step()``. Pending statistics of all codebooks are summed over the ranks in one collective.
     Without a call codebooks still learn: what is pending is then applied at the start of the next training forward,
-    which makes every forward a step of its own.
+    which makes every forward a step of its own. Whether it has been called is no part of ``state_dict``: who
+    accumulates several forwards per optimizer step calls it once after loading a checkpoint, as after ``seed``.
 
     Args:
         model: A quantizer, or anything that holds quantizers.
@@ -27,7 +28,7 @@ def update(model: nn.Module, *optimizers: Optimizer) -> None:
         for book in books:
             book.managed = True
             for optimizer in optimizers if book.revival.resets_moments else ():
-                _reset_moments(optimizer, book.table, book.moved)
+                _reset_moments(optimizer, book.table, book.moved > 0)
 
 
 def seed(model: nn.Module, *batch: Tensor) -> None:
@@ -41,10 +42,12 @@ def seed(model: nn.Module, *batch: Tensor) -> None:
     """
     modes = {module: module.training for module in model.modules()}
     model.train()
-    with torch.no_grad():
-        model(*batch)
-    for module, mode in modes.items():
-        module.training = mode
+    try:
+        with torch.no_grad():
+            model(*batch)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
     for book in codebooks_of(model):
         book.forget_pending()
 

@@ -1,6 +1,5 @@
 """One codebook, one code per vector."""
 
-import itertools
 from collections.abc import Sequence
 
 import torch
@@ -169,16 +168,6 @@ def ready_tables(
 
 def rows_of(index: Int[Tensor, "*batch"], table: Float[Tensor, "size dim"]) -> Float[Tensor, "*batch dim"]:
     """Rows of a table; zeros for an index of -1."""
+    index = index.long()
     # A row of zeros at the end costs a copy of the table, a mask afterwards one of the vectors.
     return F.embedding(torch.where(index >= 0, index, len(table)), F.pad(table, (0, 0, 0, 1)))
-
-
-def sum_of_rows(codes: Int[Tensor, "*batch levels"], tables: Sequence[Float[Tensor, "_ dim"]]) -> Tensor:
-    """The sum of one row from each table; a code of -1 takes none."""
-    stacked = F.pad(torch.cat(list(tables)), (0, 0, 0, 1))
-    starts = torch.tensor([0, *itertools.accumulate(len(table) for table in tables)][:-1], device=codes.device)
-    rows = torch.where(codes >= 0, codes + starts, len(stacked) - 1)
-    if torch.compiler.is_exporting():  # other runtimes have no bags, or slow ones
-        return F.embedding(rows, stacked).sum(-2)
-    flat = F.embedding_bag(rows.reshape(-1, codes.shape[-1]), stacked, mode="sum")
-    return flat.reshape(*codes.shape[:-1], stacked.shape[1])

@@ -228,9 +228,10 @@ class Normalized(Quantizer):
 
 @register
 class ChannelsFirst(nn.Module):
-    """A quantizer for maps of shape (batch, channels, *positions): images, audio features, video.
+    """A quantizer for maps of shape ``(batch, channels, *positions)``: images, audio features, video.
 
-    Codes come as (batch, levels, *positions); masks as (batch, *positions); gates as (batch, gates, *positions).
+    Codes come as ``(batch, levels, *positions)``, masks as ``(batch, *positions)``, gates as
+    ``(batch, gates, *positions)``.
 
     Args:
         quantizer: A quantizer of vectors of as many features as there are channels.
@@ -250,9 +251,13 @@ class ChannelsFirst(nn.Module):
         out = self.quantizer(_last(x), mask, None if gate is None else _last(gate))
         return Quantized(_first(out.vectors), _first(out.codes), out.loss)
 
-    def encode(self, x: Float[Tensor, "batch channels *positions"]) -> Int[Tensor, "batch levels *positions"]:
-        """Codes of every position."""
-        return _first(self.quantizer.encode(_last(x)))
+    def encode(
+        self,
+        x: Float[Tensor, "batch channels *positions"],
+        depth: int | Int[Tensor, "batch *positions"] | None = None,
+    ) -> Int[Tensor, "batch levels *positions"]:
+        """Codes of every position; ``depth`` is one number of levels for all or one per position."""
+        return _first(self.quantizer.encode(_last(x), depth))
 
     def decode(self, codes: Int[Tensor, "batch levels *positions"]) -> Float[Tensor, "batch channels *positions"]:
         """Maps of codes."""

@@ -67,7 +67,7 @@ class CodedIndex:
 
     def add_codes(self, codes: Integer[Tensor, "vectors levels"]) -> None:
         """Store codes that exist already; -1 stands for a level that adds nothing."""
-        check_codes(codes, self.tables.sizes)
+        codes = check_codes(codes, self.tables.sizes)
         if self.tables.needs_norms:
             self._norms.append(self.tables.norms(codes))
         self._codes.append(compact(codes, self.tables.sizes))

@@ -85,11 +85,19 @@ def _rotated(quantizer: Quantizer, rotation: Tensor | None) -> Quantizer:
 
 def _family(faiss: Any, index: Any) -> Family:
     """The codec inside an index."""
-    if hasattr(index, "pq"):
+    # Other classes have a pq or an aq as well, but keep something else beside its codes.
+    product = (faiss.IndexPQ, faiss.IndexPQFastScan, faiss.IndexIVFPQ, faiss.IndexIVFPQFastScan)
+    if isinstance(index, product) and not isinstance(index, faiss.IndexIVFPQR):
         codec = index.pq
         tables = faiss.vector_to_array(codec.centroids).reshape(codec.M, codec.ksub, codec.dsub)
         return Family(kind="product", codebooks=list(torch.from_numpy(tables)), blocks=codec.M)
-    if not hasattr(index, "aq"):
+    additive = (
+        faiss.IndexAdditiveQuantizer,
+        faiss.IndexAdditiveQuantizerFastScan,
+        faiss.IndexIVFAdditiveQuantizer,
+        faiss.IndexIVFAdditiveQuantizerFastScan,
+    )
+    if not isinstance(index, additive):
         raise ValueError(
             f"{type(index).__name__} has no counterpart here: flat, PQ, additive, their IVF and fast-scan indexes have"
         )

@@ -17,7 +17,7 @@ from codeword.search.shortlist import (
     as_neighbors,
     padded_columns,
     padded_rows,
-    rounding,
+    score_error,
 )
 from codeword.search.storage import Saved, write
 
@@ -105,9 +105,13 @@ class FlatIndex:
     def restore(saved: Saved) -> "FlatIndex":
         """The index of a file."""
         vectors = saved.tensor("vectors")
-        index = FlatIndex(vectors.shape[-1], metric=saved.metric)
+        if vectors.ndim != 2:
+            raise ValueError(f"{saved.path} holds vectors of shape {tuple(vectors.shape)}, not a matrix: it is damaged")
+        index = FlatIndex(vectors.shape[1], metric=saved.metric)
         if "mean" in saved.tensors:
-            index.mean = saved.tensor("mean")
+            mean = saved.tensor("mean").float()
+            check_vectors(mean[None], index.dim, "a mean")
+            index.mean = mean
         index.add(vectors)
         return index
 
@@ -133,7 +137,7 @@ class FlatIndex:
                     if self.metric == "l2":
                         scores[: len(tile)] += norms[:, None]
                         largest = (length + longest).square()
-                    shortlist.offer(scores[:used], largest * rounding(self.dim + 4), first)
+                    shortlist.offer(scores[:used], score_error(largest, self.dim + 4), first)
         found = [shortlist.neighbors() for shortlist in lists]
         return torch.cat([ids for ids, _ in found]), torch.cat([costs for _, costs in found])
 

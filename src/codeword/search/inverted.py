@@ -11,7 +11,7 @@ from torch import Tensor
 
 from codeword.quantizers.base import Quantizer
 from codeword.search.flat import FlatIndex
-from codeword.search.rows import Rows, check_codes, check_count, check_vectors, compact
+from codeword.search.rows import Rows, check_codes, check_count, check_integers, check_vectors, compact
 from codeword.search.shortlist import DEPTH, Metric, Neighbors, Shortlist, as_neighbors
 from codeword.search.storage import Saved, write
 from codeword.search.tables import AdditiveTables
@@ -86,11 +86,12 @@ class InvertedIndex:
             codes: Codes of the residuals, or of the vectors themselves without ``by_residual``; -1 for no codeword.
             lists: The list of every vector.
         """
-        check_codes(codes, self.quantizer.sizes)
-        if lists.shape != codes.shape[:1] or (len(lists) and not 0 <= int(lists.min()) <= int(lists.max()) < self.size):
-            raise ValueError(
-                f"every vector needs a list in 0..{self.size - 1}, got lists of shape {tuple(lists.shape)}"
-            )
+        codes = check_codes(codes, self.quantizer.sizes)
+        check_integers("lists", lists)
+        if lists.shape != codes.shape[:1]:
+            raise ValueError(f"{len(codes)} vectors need one list each, got lists of shape {tuple(lists.shape)}")
+        if len(lists) and not 0 <= int(lists.min()) <= int(lists.max()) < self.size:
+            raise ValueError(f"lists must lie in 0..{self.size - 1}, got {int(lists.min())}..{int(lists.max())}")
         if self.tables.needs_norms:
             self._norms.append(self.tables.norms(self._whole(codes, lists)))
         self._ids.append(torch.arange(len(self), len(self) + len(codes), device=codes.device))
@@ -104,6 +105,8 @@ class InvertedIndex:
 
     def members(self, number: int) -> tuple[Int[Tensor, " vectors"], Integer[Tensor, "vectors levels"]]:
         """Numbers and codes of the vectors of one list, in the order they were added."""
+        if not 0 <= number < self.size:
+            raise ValueError(f"this index has the lists 0..{self.size - 1}, asked for {number}")
         self._settle()
         part = slice(int(self._edges[number]), int(self._edges[number + 1]))
         return self._ids.tensor[part], self._codes.tensor[part]
@@ -177,6 +180,8 @@ class InvertedIndex:
         ends = runs.count.cumsum(0)
         place = (runs.first - ends + runs.count).repeat_interleave(runs.count)
         place += torch.arange(len(place), device=place.device)
+        if len(self) < DEPTH:
+            place.clamp_(max=len(self) - 1)  # what fills a group up may be more places than there are
         scores = runs.constant.repeat_interleave(runs.count)
         row = (runs.query * table.shape[1]).repeat_interleave(runs.count).to(torch.int32)
         flat, starts = table.view(-1), self.tables.starts[1 if self.by_residual else 0 :].tolist()

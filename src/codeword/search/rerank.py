@@ -9,7 +9,7 @@ from torch import Tensor
 
 from codeword.data.vectors import VectorSource
 from codeword.search.flat import exact_costs
-from codeword.search.rows import check_count
+from codeword.search.rows import check_count, check_vectors
 from codeword.search.shortlist import Metric, Neighbors, as_neighbors
 
 _CHUNK = 1 << 22  # numbers of exact vectors held at once: 16 MB
@@ -42,13 +42,10 @@ class Reranked:
     """
 
     def __init__(self, index: Index, store: Float[Tensor, "vectors dim"] | VectorSource, *, factor: int = 4):
-        if len(store) != len(index):
-            raise ValueError(
-                f"the store holds {len(store)} vectors, the index {len(index)}: they must be the same ones"
-            )
         check_count("factor", factor)
         self.index, self.store, self.factor = index, store, factor
         self.metric: Metric = index.metric
+        self._check_lengths()
 
     def __len__(self) -> int:
         return len(self.index)
@@ -62,6 +59,9 @@ class Reranked:
             options: Passed on to the index, such as ``probes``.
         """
         check_count("k", k)
+        self._check_lengths()
+        dim = self.store.shape[1] if isinstance(self.store, Tensor) else self.store.dim
+        check_vectors(queries, dim, "queries")
         candidates = self.index.search(queries, k * self.factor, **options).ids
         ids = torch.full((len(queries), k), -1, device=queries.device)
         costs = torch.full((len(queries), k), math.inf, dtype=torch.float64, device=queries.device)
@@ -70,6 +70,12 @@ class Reranked:
             part = slice(start, start + step)
             ids[part], costs[part] = self._rank(queries[part].detach(), candidates[part], k)
         return as_neighbors(ids, costs, self.metric)
+
+    def _check_lengths(self) -> None:
+        if len(self.store) != len(self.index):
+            raise ValueError(
+                f"the store holds {len(self.store)} vectors, the index {len(self.index)}: they must be the same ones"
+            )
 
     def _rank(self, queries: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
         candidates = candidates.sort(1).values  # equal distances then keep the order of the numbers

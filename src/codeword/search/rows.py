@@ -6,7 +6,10 @@ import torch
 from jaxtyping import Float, Int, Integer, Shaped
 from torch import Tensor
 
-from codeword.data.vectors import check_finite
+from codeword.data.vectors import check_finite, check_scale
+
+_UNSIGNED = {torch.uint16, torch.uint32, torch.uint64}  # PyTorch can do little with these but convert them
+_LARGE = 2.0**40  # far below what check_scale refuses, in any dimension
 
 
 class Rows:
@@ -39,14 +42,19 @@ class Rows:
 
 
 def check_vectors(vectors: Float[Tensor, "..."], dim: int, what: str) -> None:
-    """Refuse anything but finite rows of ``dim`` features.
+    """Refuse anything but finite rows of ``dim`` features, whose squared distances are finite in float32.
 
     Raises:
         ValueError: With the shape, or the first row that is wrong.
     """
     if vectors.ndim != 2 or vectors.shape[1] != dim:
         raise ValueError(f"this index takes {what} of shape (rows, {dim}), got {tuple(vectors.shape)}")
-    check_finite(vectors, name=what)
+    if not vectors.numel():
+        return
+    low, high = torch.aminmax(vectors.detach())
+    if not max(-float(low), float(high)) < _LARGE:  # NaN as well; the usual case is told by one pass
+        check_finite(vectors, name=what)
+        check_scale(vectors, name=what)
 
 
 def check_count(name: str, value: int) -> None:
@@ -69,16 +77,18 @@ def check_metric(metric: str) -> None:
         raise ValueError(f"the metric of an index is 'l2' or 'ip', got {metric!r}")
 
 
-def check_codes(codes: Integer[Tensor, "..."], sizes: Sequence[int]) -> None:
-    """Refuse codes of another number of levels, or outside a codebook; -1 stands for no codeword.
+def check_codes(codes: Integer[Tensor, "..."], sizes: Sequence[int]) -> Integer[Tensor, "vectors levels"]:
+    """The codes, unless there is another number of levels, or one outside its codebook; -1 stands for no codeword.
 
     Raises:
         ValueError: Naming the first level that is wrong.
     """
     if codes.ndim != 2 or codes.shape[1] != len(sizes):
         raise ValueError(f"this index takes codes of shape (vectors, {len(sizes)}), got {tuple(codes.shape)}")
+    check_integers("codes", codes)
+    codes = codes.long() if codes.dtype in _UNSIGNED else codes
     if not len(codes):
-        return
+        return codes
     least, most = (bound.tolist() for bound in codes.aminmax(dim=0))
     for level, size in enumerate(sizes):
         if least[level] < -1 or most[level] >= size:
@@ -86,6 +96,17 @@ def check_codes(codes: Integer[Tensor, "..."], sizes: Sequence[int]) -> None:
                 f"codes of level {level} must lie in 0..{size - 1}, or be -1 for none: "
                 f"got {least[level]}..{most[level]}"
             )
+    return codes
+
+
+def check_integers(name: str, numbers: Tensor) -> None:
+    """Refuse fractions, also in files that were altered.
+
+    Raises:
+        ValueError: With the type that came.
+    """
+    if numbers.is_floating_point() or numbers.is_complex():
+        raise ValueError(f"{name} must be integers, got {numbers.dtype}")
 
 
 def compact(codes: Integer[Tensor, "vectors levels"], sizes: Sequence[int]) -> Integer[Tensor, "vectors levels"]:

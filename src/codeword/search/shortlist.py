@@ -17,6 +17,7 @@ _ID_BITS = 40  # of a key: the query above, the vector below
 _ID_MASK = (1 << _ID_BITS) - 1
 _NO_KEY = torch.iinfo(torch.int64).max
 _WORST = torch.finfo(torch.float32).max
+_TINY = torch.finfo(torch.float32).tiny
 
 Metric = Literal["l2", "ip"]
 Rescore = Callable[[Tensor, Tensor], Tensor]
@@ -43,6 +44,16 @@ def rounding(terms: int) -> float:
     theorem 2.4 with lambda = 8, which fails with a probability below 1e-12 a sum.
     """
     return min(terms, 8 * math.sqrt(terms)) * 2.0**-24
+
+
+def score_error(largest: Float[Tensor, " columns"], terms: int) -> Float[Tensor, " columns"]:
+    """The largest error of float32 sums of ``terms`` products.
+
+    Args:
+        largest: Sums of the absolute products, at most.
+        terms: Products in a sum; each may also lose the smallest normal number where it leaves the range downwards.
+    """
+    return largest * rounding(terms) + terms * _TINY
 
 
 def padded_columns(queries: int) -> int:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from codeword.functional.matmul import fast_matmul
 from codeword.search.rows import check_metric
-from codeword.search.shortlist import Metric, padded_rows, rounding
+from codeword.search.shortlist import Metric, padded_rows, score_error
 
 _CHUNK = 1 << 18  # numbers of a chunk of reconstructions: 1 MB
+_LONG = 2.0**62  # the square of the sum of two such lengths is far below the largest float32
 
 
 class Prepared(NamedTuple):
@@ -66,6 +67,11 @@ class AdditiveTables:
         self._norms = self.rows.square().sum(1, keepdim=True)
         # No centred reconstruction is longer.
         self._radius = sum(float(table.norm(dim=1).max()) for table in centred)
+        if not self._radius < _LONG:
+            raise ValueError(
+                f"sums of these codewords reach a length of {self._radius:.3g}: squared distances leave float32 beyond "
+                f"{_LONG:.3g}, scale the data down"
+            )
 
     @property
     def dim(self) -> int:
@@ -105,7 +111,7 @@ class AdditiveTables:
                     torch.mm(table, part.t(), out=rows[start:stop])
         length = block.norm(dim=1) / factor
         largest = (length + self._radius).square() if self.metric == "l2" else length * self._radius
-        return Prepared(seen, rows, largest * rounding(self.dim + len(self.sizes) + 4))
+        return Prepared(seen, rows, score_error(largest, self.dim + len(self.sizes) + 4))
 
     def costs(
         self,

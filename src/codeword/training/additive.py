@@ -61,8 +61,8 @@ def train_additive(
     else:
         judges = validation
 
-    def judge(state: list[Tensor]) -> float:
-        return additive_error(judges, state[:-1], config)
+    def judge(books: list[Tensor]) -> float:
+        return additive_error(judges, books, config)
 
     def advance(stage: str, books: list[Tensor], count: int, noise: float) -> list[Tensor]:
         def start() -> list[Tensor]:
@@ -73,7 +73,15 @@ def train_additive(
             share = noise * max(0.0, 1 - (number + 1) / max(count - 1, 1))
             return _round(stream, state, share, run, f"{stage} {number}")
 
-        return run.stage(stage, start, step, count, judge=judge, cost=len(stream))[:-1]
+        return run.stage(
+            stage,
+            start,
+            step,
+            count,
+            judge=lambda state: judge(state[:-1]),
+            cost=len(stream),
+            unsettled=count - 2 if noise else 0,
+        )[:-1]
 
     steps, trial = min(config.steps, _START_STEPS), min(config.rounds, _TRIAL_ROUNDS)
     residual = train_residual(stream, sizes, run, validation=validation, name=f"{name}residual / ", steps=steps)
@@ -81,7 +89,7 @@ def train_additive(
     if stream.dim >= len(sizes):
         product = _padded_product(stream, sizes, run, validation, f"{name}product / ")
         tried.append(advance(f"{name}from product", product, trial, 0.0))
-    best = min(tried, key=lambda books: judge([*books, books[0]]))
+    best = min(tried, key=judge)
     if config.rounds > trial:
         best = advance(f"{name}rounds", best, config.rounds - trial, config.perturbation)
     return means_to_first(best)

@@ -6,7 +6,9 @@ header. A file appears under its name complete or not at all.
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,12 @@ def _unpack(value: object, tensors: Mapping[str, Tensor]) -> object:
     return {key: _unpack(part, tensors) for key, part in content}
 
 
+def remove_parts(path: Path) -> None:
+    """Remove what a kill in the middle of writing ``path`` has left beside it."""
+    for part in path.parent.glob(f".{escape(path.name)}.*.part"):
+        part.unlink(missing_ok=True)
+
+
 def random_state(device: torch.device) -> dict[str, object]:
     """The state of this process's generators: PyTorch's on the CPU and on ``device``, and Python's.
 
@@ -121,3 +129,13 @@ def set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
     torch.set_rng_state(state["torch"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"], device)
+
+
+@contextmanager
+def random_unchanged(device: torch.device) -> Iterator[None]:
+    """Afterwards the generators are where they were, whatever was drawn inside."""
+    state = random_state(device)
+    try:
+        yield
+    finally:
+        set_random_state(state, device)

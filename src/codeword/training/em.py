@@ -2,7 +2,6 @@
 
 import copy
 import time
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,6 +60,7 @@ class _Data(NamedTuple):
         return self.changed(lambda x: x - mean.to(x.device)), mean
 
 
+@torch.no_grad()
 def train(
     quantizer: Quantizer,
     data: VectorData | Float[Tensor, "count dim"],
@@ -86,7 +86,7 @@ def train(
         validation: Vectors that choose the best step and seed and end stages early; else the training error does.
         weights: Weight of every training vector.
         checkpoint: File to resume from if it exists, and to write to while training.
-        progress: Called with every chunk and step, for example a :class:`ProgressBar`.
+        progress: Called with every chunk and step, for example a :class:`~codeword.training.progress.ProgressBar`.
 
     Raises:
         ValueError: If data, weights or checkpoint do not fit, or if the quantizer has no closed-form training.
@@ -94,15 +94,15 @@ def train(
     began, config = time.monotonic(), config or EMConfig()
     work = config.seeds * passes(quantizer, config)
     device = next(iter(quantizer.state_dict().values())).device
-    stream = VectorStream(data, weights, chunk=config.chunk, device=device)
-    held = None if validation is None else VectorStream(validation, chunk=config.chunk, device=device)
-    for part, name in ((stream, "training"), (held, "validation")):
-        if part is not None and part.dim != quantizer.dim:
-            raise ValueError(f"the quantizer takes {quantizer.dim} features, the {name} vectors have {part.dim}")
-    both = _Data(stream, held)
+    both = _Data(
+        VectorStream(data, weights, chunk=config.chunk, device=device),
+        None if validation is None else VectorStream(validation, chunk=config.chunk, device=device),
+    )
+    _check(quantizer, both)
+    stream, held = both
     run = Run(
         config,
-        identity=[describe(quantizer), len(stream), _checksum(stream), held and [len(held), _checksum(held)]],
+        identity=[describe(quantizer), stream.fingerprint(), held and held.fingerprint()] if checkpoint else [],
         total=work * len(stream),
         checkpoint=None if checkpoint is None else Path(checkpoint),
         progress=progress,
@@ -124,6 +124,19 @@ def train(
     return TrainingReport(error, judged, seed, time.monotonic() - began, tuple(run.history))
 
 
+def _check(quantizer: Quantizer, data: _Data) -> None:
+    """Refuse data that does not fit; one pass over it."""
+    for part, name in zip(data, ("training", "validation"), strict=True):
+        if part is None:
+            continue
+        if part.dim != quantizer.dim:
+            raise ValueError(f"the quantizer takes {quantizer.dim} features, the {name} vectors have {part.dim}")
+        try:
+            _ = part.moments
+        except ValueError as error:
+            raise ValueError(f"{name} data: {error}") from error
+
+
 def passes(quantizer: Quantizer, config: EMConfig) -> int:
     """Passes over the data that training takes if no stage ends early, what reads it once aside.
 
@@ -142,7 +155,7 @@ def passes(quantizer: Quantizer, config: EMConfig) -> int:
         case AdditiveQuantizer():
             count = additive_passes(quantizer.levels, quantizer.dim, config)
         case Rotated(quantizer=ProductQuantizer() as product) if _plain(_quantizers(product.parts)):
-            count = config.steps + config.rounds
+            count = config.rounds  # what comes before takes a sample
         case Normalized():
             count = passes(_quantizers([quantizer.quantizer])[0], config)
     if not count:
@@ -237,16 +250,8 @@ def _plain(parts: Iterable[Quantizer]) -> bool:
 
 
 def _error(quantizer: Quantizer, stream: VectorStream) -> float:
-    with torch.no_grad():
-        return mean_error(stream, lambda chunk: [_distance(quantizer, chunk.vectors)])
+    return mean_error(stream, lambda chunk: [_distance(quantizer, chunk.vectors)])
 
 
 def _distance(quantizer: Quantizer, x: Tensor) -> Tensor:
     return (x - quantizer.decode(quantizer.encode(x))).square().sum(1)
-
-
-def _checksum(stream: VectorStream) -> int:
-    """Of the first vectors: enough to tell one file from another."""
-    for chunk in stream:
-        return zlib.crc32(chunk.vectors[:1024].cpu().contiguous().numpy().tobytes())
-    return 0

@@ -108,6 +108,8 @@ def train_residual(
 ) -> list[Float[Tensor, "size dim"]]:
     """Codebooks of residual quantization, each by k-means on what nearest codewords of those before it leave.
 
+    A codeword that is the mean of few residuals is shrunk towards zero: levels would else learn them by heart.
+
     Args:
         stream: Vectors about their mean.
         sizes: Codewords of every level.
@@ -124,6 +126,7 @@ def train_residual(
     spread = stream.moments.deviation.square().mean().sqrt().item()
     levels = _Residuals(stream)
     held = None if validation is None else _Residuals(validation)
+    tables: list[Tensor] = []
     for level, size in enumerate(sizes):
 
         def start(size: int = size, sample: Tensor = sample, level: int = level) -> list[Tensor]:
@@ -132,11 +135,14 @@ def train_residual(
         judged = None if held is None else Viewed(held.stream, held)
         stage = f"{name}level {level}"
         (table,) = lloyd(run, stage, Viewed(stream, levels), start, validation=judged, steps=steps)
-        sample = sample - table[nearest(sample, table)]
-        levels.add(table)
-        if held is not None:
-            held.add(table)
-    return levels.tables
+        table = levels.shrunk(table)
+        tables.append(table)
+        if len(tables) < len(sizes):
+            sample = sample - table[nearest(sample, table)]
+            for some in (levels, held):
+                if some is not None:
+                    some.add(table)
+    return tables
 
 
 class _Residuals:
@@ -152,6 +158,28 @@ class _Residuals:
         for table, codes in zip(self.tables, self._codes, strict=True):
             rest = rest - table[codes[chunk.rows].long()]
         return [rest]
+
+    def shrunk(self, table: Float[Tensor, "size dim"]) -> Float[Tensor, "size dim"]:
+        r"""Codewords as posterior means, :math:`c \, n / (n + \text{within} / \text{between})`; one pass.
+
+        Residuals are about zero, so codewords are taken as drawn with variance ``between`` about it, and vectors with
+        variance ``within`` about their codeword (James and Stein 1961). With hundreds of vectors for every codeword
+        hardly anything changes. ``n`` is Kish's effective count: weights may have any scale.
+        """
+        sums = table.new_zeros(len(table), 2, dtype=torch.float64)  # of weights and of their squares
+        error = torch.zeros(1, dtype=torch.float64, device=table.device)
+        for chunk in self.stream:
+            (x,) = self(chunk)
+            codes = nearest(x, table)
+            weights = x.new_ones(len(x), dtype=torch.float64) if chunk.weights is None else chunk.weights.double()
+            sums.index_add_(0, codes, torch.stack([weights, weights.square()], 1))
+            error += weights @ (x - table[codes]).square().sum(1).double()
+        counts, squares = sum_over_ranks_(sums).unbind(1)
+        within = sum_over_ranks_(error)
+        between = counts @ table.square().sum(1).double()
+        effective = counts.square() / squares.clamp_min(torch.finfo(torch.float64).tiny)
+        factor = effective * between / (effective * between + within).clamp_min(torch.finfo(torch.float64).tiny)
+        return table * factor.to(table.dtype).unsqueeze(1)
 
     def add(self, table: Float[Tensor, "size dim"]) -> None:
         """Another level, with the nearest codeword of every residual; one pass."""

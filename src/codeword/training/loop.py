@@ -24,6 +24,8 @@ from codeword.training.checkpoint import (
     CheckpointError,
     load_checkpoint,
     random_state,
+    random_unchanged,
+    remove_parts,
     save_checkpoint,
     set_random_state,
 )
@@ -77,7 +79,8 @@ def train(task: Task[Any], config: LoopConfig, folder: Path | None = None, *, dr
     before = {name: value.clone() for name, value in task.state_dict().items()}
     steps = min(2, config.steps)
     short = replace(config, steps=steps, validate_every=steps, keep_best=False, average_decay=None)
-    with torch.random.fork_rng():
+    drawing = "cuda" if torch.cuda.is_available() and config.accelerator != "cpu" else "cpu"
+    with random_unchanged(torch.device(drawing)):
         outcome = _Run(task, short, None).go()
     task.load_state_dict(before)
     return outcome
@@ -94,8 +97,6 @@ class _Run:
         self.best_step = 0
         self.best_weights: Mapping[str, object] = {}
         self.pending: list[dict[str, Tensor]] = []
-        if config.deterministic:
-            torch.use_deterministic_algorithms(True)
         self.stepper = Stepper(task, config)
         self.device = self.stepper.fabric.device
         torch.manual_seed(config.seed)
@@ -105,16 +106,18 @@ class _Run:
 
     def go(self) -> Outcome:
         start, begin = self.step, time.perf_counter()
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        torch.use_deterministic_algorithms(deterministic or self.config.deterministic)
         try:
             self._steps()
         finally:
+            torch.use_deterministic_algorithms(deterministic)
             for log in self.logs:
                 log.close()
         made = self.step - start
         seconds = (time.perf_counter() - begin) / made if made else 0.0
         if self.config.keep_best and self.best is not None:
-            path = None if self.folder is None else self.folder / BEST
-            self._load_weights(path, self.best_weights if path is None else load_checkpoint(path))
+            self._load_best()
         self.stepper.finish()
         return Outcome(self.step, self.reason, self.best, self.best_step, seconds)
 
@@ -176,7 +179,7 @@ class _Run:
         average = self.stepper.average
         self.task.eval()
         # Training goes on as if validation had drawn nothing.
-        with torch.no_grad(), average.swapped() if average else nullcontext(), torch.random.fork_rng():
+        with torch.no_grad(), average.swapped() if average else nullcontext(), random_unchanged(self.device):
             values = dict(self.task.validate())
         self.task.train()
         if not values and self.config.patience is not None:
@@ -187,6 +190,8 @@ class _Run:
             raise ValueError(f"validate of {type(self.task).__name__} must name a 'loss', got {', '.join(values)}")
         figures = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
         values = dict(zip(values, _mean_over_ranks(figures).tolist(), strict=True))
+        if not math.isfinite(values["loss"]):
+            raise DivergedError(f"the validation loss became {values['loss']} at step {self.step}: {self._advice()}")
         for log in self.logs:
             log.write(self.step, values, "validation")
         if self.best is not None and not values["loss"] < self.best:
@@ -236,13 +241,15 @@ class _Run:
             return
         if rank() == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for part in self.folder.glob(".*.part"):  # what a kill in the middle of a write has left
-                part.unlink()
+            for name in (CHECKPOINT, BEST, LOG):
+                remove_parts(self.folder / name)
         self.stepper.fabric.barrier()
         path = self.folder / CHECKPOINT
         if not path.exists():
             return
         state = cast(dict[str, Any], load_checkpoint(path))
+        if "settings" not in state:
+            raise CheckpointError(f"{path} is a checkpoint of another kind of training: take another folder")
         for key, now in self._settings().items():
             if state["settings"].get(key) != now:
                 raise CheckpointError(
@@ -261,6 +268,19 @@ class _Run:
         self.step = self.saved = state["step"]
         self.best, self.best_step, self.stale = state["validation"]
         set_random_state(state["random"][rank()], self.device)
+
+    def _load_best(self) -> None:
+        if self.folder is None:
+            self._load_weights(None, self.best_weights)
+            return
+        path = self.folder / BEST
+        state = load_checkpoint(path)
+        if state["step"] != self.best_step:
+            raise CheckpointError(
+                f"{path} is of step {state['step']}, the best validation of this run was at step {self.best_step}: "
+                "a longer run was here before; train at least as long, or take another folder"
+            )
+        self._load_weights(path, state)
 
     def _load_weights(self, path: Path | None, weights: Mapping[str, object]) -> None:
         try:

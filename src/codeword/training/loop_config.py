@@ -54,3 +54,7 @@ class LoopConfig:
         for name in ("steps", "accumulate", "validate_every", "checkpoint_every", "log_every", "devices"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} of a LoopConfig must be at least 1, got {getattr(self, name)}")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience of a LoopConfig must be at least 1 or None for no end, got {self.patience}")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm of a LoopConfig must be positive or None for no limit, got {self.clip_norm}")

@@ -25,6 +25,9 @@ class ProgressBar:
             self._bar.set_postfix_str(
                 shown if step.validation is None else f"{shown}, validation {step.validation:.5g}", refresh=False
             )
+        skipped = progress.skipped - self._bar.initial
+        for place in ("initial", "n", "last_print_n"):  # what a checkpoint has spared says nothing about the rate
+            setattr(self._bar, place, getattr(self._bar, place) + skipped)
         self._bar.update(progress.done - self._bar.n)
 
     def __enter__(self) -> "ProgressBar":

@@ -3,21 +3,16 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from codeword.formats.atomic import atomic_write
 from codeword.functional.ranks import rank
+from codeword.training.checkpoint import CheckpointError, load_checkpoint, remove_parts, save_checkpoint
 from codeword.training.stream import Chunk, VectorStream
-
-_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +25,8 @@ class EMConfig:
         width: Beam of the codes of additive training; the trained quantizer encodes with its own search.
         sweeps: Sweeps of iterated conditional modes after that beam.
         perturbation: Noise on additive codebooks before they are used for codes, relative to the error per codebook,
-            falling linearly to 0 over the rounds; it leads out of local minima.
-        ridge: See :func:`least_squares_codebooks`.
+            falling linearly to 0 over the rounds; it leads out of local minima. Rounds with noise do not try patience.
+        ridge: See :func:`~codeword.functional.least_squares.least_squares_codebooks`.
         tolerance: A step that lowers the error by less than this share counts as none.
         patience: Steps without progress after which a stage ends.
         seed: Seeds every draw.
@@ -88,11 +83,13 @@ class Progress(NamedTuple):
         done: Vectors passed so far, over all steps.
         total: Vectors to pass in all, if no stage ends early.
         last: The last step that was finished.
+        skipped: Those of ``done`` that a checkpoint has spared this call.
     """
 
     done: int
     total: int
     last: Step | None
+    skipped: int = 0
 
 
 class Stepped(NamedTuple):
@@ -124,13 +121,13 @@ class Run:
         config: The configuration.
         identity: What the run is about; a checkpoint of another identity is refused.
         total: Vectors to pass in all.
-        checkpoint: File to resume from and to write to; safetensors with a JSON record, replaced as a whole. Ranks
-            read the same file, the first one writes it.
+        checkpoint: File to resume from and to write to, replaced as a whole. Ranks read the same file, the first one
+            writes it.
         progress: Called with every chunk and step.
         device: Where the tables of a checkpoint go.
 
     Raises:
-        ValueError: If the checkpoint belongs to another run or cannot be read.
+        CheckpointError: If the checkpoint belongs to another run or cannot be read.
     """
 
     def __init__(
@@ -145,10 +142,13 @@ class Run:
     ):
         self.config, self.checkpoint, self.progress, self.total = config, checkpoint, progress, total
         self.history: list[Step] = []
-        self.done = 0
-        self._identity = json.dumps([_FORMAT, asdict(config), list(identity)], default=str)
+        self.done = self.skipped = 0
+        numbers = {name: value for name, value in asdict(config).items() if name != "checkpoint_seconds"}
+        self._identity = json.dumps([numbers, list(identity)], default=str)
         self._stages: dict[str, _Stage] = {}
         self._saved = time.monotonic()
+        if checkpoint is not None and not rank():
+            remove_parts(checkpoint)
         if checkpoint is not None and checkpoint.exists():
             self._load(checkpoint, device or torch.device("cpu"))
 
@@ -168,6 +168,7 @@ class Run:
         *,
         judge: Callable[[list[Tensor]], float] | None,
         cost: int,
+        unsettled: int = 0,
     ) -> list[Tensor]:
         """Repeat a step, at most ``count`` times; the tables with the least validation error, else the last ones.
 
@@ -178,6 +179,7 @@ class Run:
             count: Steps at most.
             judge: Validation error of tables.
             cost: Vectors a step passes.
+            unsettled: So many first steps may bring no progress without wearing out the patience.
         """
         stage = self._stages.get(name)
         if stage is None:
@@ -186,11 +188,13 @@ class Run:
                 stage.best, stage.least = stage.tables, judge(stage.tables)
         else:
             self.done += cost * stage.number
+            self.skipped += cost * stage.number
         while not stage.over:
             tables, error = step(stage.tables, stage.number)
             validation = None if judge is None else judge(tables)
             score = error if validation is None else validation
-            stage.stale = 0 if score < stage.least * (1 - self.config.tolerance) else stage.stale + 1
+            progress = score < stage.least * (1 - self.config.tolerance) or stage.number < unsettled
+            stage.stale = 0 if progress else stage.stale + 1
             if judge is not None and score < stage.least:
                 stage.best = tables
             stage.least = min(stage.least, score)
@@ -209,45 +213,31 @@ class Run:
 
     def _tell(self) -> None:
         if self.progress is not None:
-            self.progress(Progress(self.done, self.total, self.history[-1] if self.history else None))
+            self.progress(Progress(self.done, self.total, self.history[-1] if self.history else None, self.skipped))
 
     def _save(self) -> None:
         self._saved = time.monotonic()
         if self.checkpoint is None or rank():
             return
-        tensors: dict[str, Tensor] = {}
-        records: dict[str, list[object]] = {}
-        for name, stage in self._stages.items():
-            tables = {"tables": stage.tables, "best": stage.best}
-            for kind, kept in tables.items():
-                # Finished stages need only what they gave; clones, since safetensors refuses shared storage.
-                if not (stage.over and kind == "tables" and stage.best):
-                    tensors |= {f"{name}|{kind}|{place}": t.clone() for place, t in enumerate(kept)}
-            records[name] = [stage.number, stage.least, stage.stale, stage.over]
-        record = {"identity": self._identity, "stages": records, "history": self.history}
-        with atomic_write(self.checkpoint) as file:
-            file.write(save(tensors, metadata={"codeword": json.dumps(record)}))
+        # Finished stages need only what they gave.
+        stages = {name: vars(stage).copy() for name, stage in self._stages.items()}
+        for record in stages.values():
+            if record["over"] and record["best"]:
+                record["tables"] = list[Tensor]()
+        save_checkpoint(self.checkpoint, {"identity": self._identity, "stages": stages, "history": self.history})
 
     def _load(self, path: Path, device: torch.device) -> None:
-        record = None
-        tensors: dict[str, Tensor] = {}
-        with suppress(SafetensorError, OSError, json.JSONDecodeError), safe_open(path, "pt") as file:
-            record = json.loads((file.metadata() or {}).get("codeword", "null"))
-            tensors = {key: file.get_tensor(key).to(device) for key in file.keys()}  # noqa: SIM118 - not a dict
-        if record is None:
-            raise ValueError(f"{path} is no checkpoint of a training run: delete it or choose another name")
-        if record["identity"] != self._identity:
-            raise ValueError(
+        state = cast(dict[str, Any], load_checkpoint(path))
+        if "identity" not in state:
+            raise CheckpointError(
+                f"{path} is a checkpoint of another kind of training: delete it or choose another name"
+            )
+        if state["identity"] != self._identity:
+            raise CheckpointError(
                 f"{path} belongs to a run with other data, quantizer or configuration: delete it or choose another name"
             )
-        self.history = [Step(*step) for step in record["history"]]
-        for name, (number, least, stale, over) in record["stages"].items():
-            kept = {
-                kind: [tensors[key] for key in sorted_keys(tensors, f"{name}|{kind}|")] for kind in ("tables", "best")
-            }
-            self._stages[name] = _Stage(kept["tables"], kept["best"], number, least, stale, over)
-
-
-def sorted_keys(tensors: dict[str, Tensor], prefix: str) -> list[str]:
-    """Keys of a list of tensors in its order."""
-    return sorted((key for key in tensors if key.startswith(prefix)), key=lambda key: int(key.rpartition("|")[2]))
+        self.history = [Step(*step) for step in state["history"]]
+        for name, record in state["stages"].items():
+            for kind in ("tables", "best"):
+                record[kind] = [table.to(device) for table in record[kind]]
+            self._stages[name] = _Stage(**record)

@@ -1,5 +1,7 @@
 """Training a quantizer on vectors by stochastic gradient steps, through any estimator.
 
+::
+
     x ──► quantizer ──► output        loss = mean |x - output|^2 / D + the quantizer's own loss
 
 The protocol of the scripts published with NSVQ (2022) and with its product, residual and additive kin (2023): fresh
@@ -119,6 +121,15 @@ class VectorTask(Task[Float[Tensor, "rows dim"]]):
         super().__init__()
         if batch_size < 1:
             raise ValueError(f"a batch needs at least 1 vector, got {batch_size}")
+        if not learning_rate > 0:
+            raise ValueError(f"the learning rate must be positive, got {learning_rate}")
+        if validation is not None and validation.shape[1:] != (quantizer.dim,):
+            raise ValueError(
+                f"the quantizer takes {quantizer.dim} features, the validation vectors have shape "
+                f"{tuple(validation.shape)}"
+            )
+        if validation is not None and not len(validation):
+            raise ValueError("there are no validation vectors: pass some, or None for no validation")
         self.quantizer, self.source, self.batch_size = quantizer, source, batch_size
         self.learning_rate, self.validation = learning_rate, validation
 

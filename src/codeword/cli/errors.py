@@ -1,0 +1,66 @@
+"""How a command ends: a line on standard error and an exit code for everything that is not our own fault."""
+
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+
+WRONG, INTERRUPTED, NO_READER = 2, 130, 141  # the last two are what shells report for SIGINT and SIGPIPE
+_LONGEST = 400  # characters of a message; a list of all parameters of a model helps nobody
+
+
+@contextmanager
+def user_errors() -> Generator[None, None, None]:
+    """Turn what a user can cause into one line and an exit code.
+
+    Raises:
+        SystemExit: With 2 for a wrong input or a full disk, 130 after Ctrl-C, 141 if nobody reads the output.
+    """
+    try:
+        try:
+            yield
+        finally:  # also after help, which ends with an exit of its own
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        raise SystemExit(NO_READER) from None
+    except KeyboardInterrupt as error:
+        _say(str(error) or "interrupted; nothing half-written was left")
+        raise SystemExit(INTERRUPTED) from None
+    except (ValueError, OSError) as error:
+        _fail(error)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+            raise
+        _fail(
+            ValueError("there is not enough memory for this: ask for less at once, such as fewer neighbours or lists")
+        )
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error a user can mend, on one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'standard output'}: {error.strerror.lower()}"
+    text = " ".join(str(error).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _fail(error: BaseException) -> None:
+    _say(one_line(error))
+    _drop_output()
+    raise SystemExit(WRONG) from None
+
+
+def _say(text: str) -> None:
+    print(f"codeword: {text}", file=sys.stderr)
+
+
+def _drop_output() -> None:
+    """What still waits to be printed cannot be or is of no use; the interpreter must not complain about it again."""
+    try:
+        sys.stdout.flush()
+    except (OSError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -1,0 +1,69 @@
+"""Help, versions and typing errors."""
+
+import subprocess
+import sys
+
+import pytest
+
+import codeword
+from codeword.cli.parsing import VERBS
+
+
+def test_version(run):
+    ran = run("--version")
+    assert ran == (0, f"codeword {codeword.__version__}\n", "")
+
+
+def test_help_names_every_verb(run):
+    ran = run("--help")
+    assert ran.code == 0
+    assert not ran.err
+    for verb in ("train", "encode", "decode", "index", "search", "evaluate", "inspect", "complexity", "demo"):
+        assert verb in VERBS
+        assert f"• {verb} " in ran.out or f"* {verb} " in ran.out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb_says_what_it_does_and_has_no_nameless_arguments(run, verb):
+    ran = run(f"{verb} --help")
+    assert ran.code == 0
+    assert f"usage: codeword {verb}" in ran.out
+    words = " ".join(ran.out.split())
+    assert VERBS[verb].__doc__.split(":")[0][:40] in words
+    assert "None" not in words  # an option that may be left out says so in words
+
+
+def test_help_needs_no_torch():
+    """It is what makes help fast; half a second is left to the machine."""
+    program = "import sys, codeword.cli.parsing; sys.exit(any(m in sys.modules for m in ('torch', 'numpy')))"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "a command is needed: train, encode"),
+        ("encod a b c", "there is no command 'encod', perhaps encode"),
+        ("xyzzy", "there is no command 'xyzzy': codeword --help lists all"),
+        ("--versio", "perhaps --version"),
+        ("train vectors x.npy --out m --level 4", "train has no option --level, perhaps --levels"),
+        ("train vectors x.npy --out m --quantiser residual", "perhaps --quantizer"),
+        ("train vectors x.npy --out m --stpes=3", "perhaps --steps"),
+        ("search a b --outt c", "search has no option --outt, perhaps --out"),
+        ("decode a b c --salvag", "perhaps --salvage"),
+        ("train vectors x.npy", "missing from codeword train: --out MODEL"),
+        ("train vectors x.npy --out", "missing value for argument '--out'"),
+        ("train vector x.npy --out m", "invalid choice 'vector' for argument 'recipe'"),
+        ("train vectors x.npy --out m --quantizer residul", "invalid choice 'residul'"),
+        ("train vectors x.npy --out m --levels eight", "--levels: invalid literal for int() with base 10: 'eight'"),
+        ("train vectors x.npy --out m --size 8.5", "error parsing --size"),
+        ("train vectors x.npy --out m --validation half", "error parsing --validation"),
+        ("encode product x.npy", "missing from codeword encode: CODES"),
+        ("encode product x.npy y.cw z", "unrecognized options: z; see codeword encode --help"),
+        ("encode product x.npy y.cw --coding rangd", "invalid choice 'rangd'"),
+        ("complexity --dim", "missing value"),
+        ("inspect", "missing from codeword inspect: FILE"),
+    ],
+)
+def test_typing_errors_are_one_line_with_the_way_out(refused, line, message):
+    assert message in refused(line)

@@ -1,0 +1,65 @@
+"""Run a test's work on several processes that share a process group."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+RANKS = 2
+PATIENCE = 120  # seconds that a rank waits for another
+
+
+def on_ranks(work: Callable, folder: Path, *, prepare: Callable | None = None, ranks: int = RANKS) -> list:
+    """What ``work(rank)`` returns on every rank, or ``work(rank, prepare())``, prepared before there is a group.
+
+    Args:
+        work: A function of a module, which new processes import; it returns tensors and plain values.
+        folder: An empty folder or a new one, where the ranks meet and leave their results.
+        prepare: Builds what belongs to the time before the process group.
+        ranks: How many processes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = (work, prepare, str(folder), ranks)
+    torch.multiprocessing.start_processes(_enter, arguments, nprocs=ranks, start_method="spawn")
+    return [torch.load(_result(folder, rank), weights_only=True) for rank in range(ranks)]
+
+
+def _enter(rank: int, work: Callable, prepare: Callable | None, folder: str, ranks: int) -> None:
+    torch.set_num_threads(1)
+    given = [] if prepare is None else [prepare()]
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/meet",
+        rank=rank,
+        world_size=ranks,
+        timeout=timedelta(seconds=PATIENCE),
+    )
+    own = _result(folder, rank)
+    torch.save(work(rank, *given), own.with_suffix(".part"))
+    own.with_suffix(".part").rename(own)
+    _leave([_result(folder, other) for other in range(ranks)])
+
+
+def _result(folder: Path | str, rank: int) -> Path:
+    return Path(folder) / f"rank{rank}.pt"
+
+
+def _leave(results: Sequence[Path]) -> None:
+    """End the process once nobody needs its connections any more.
+
+    The threads of gloo may be torn down in an order that aborts the process, with its work long done, and a rank that
+    goes early breaks the last collective of the other. So ranks wait for one another's files and leave at once.
+    """
+    end = time.monotonic() + PATIENCE
+    while not all(result.exists() for result in results):
+        if time.monotonic() > end:
+            raise TimeoutError(f"another rank has not written its result after {PATIENCE} s")
+        time.sleep(0.01)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
