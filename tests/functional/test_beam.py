@@ -69,6 +69,13 @@ def test_set_beam_equals_slow_set_beam(sizes, limit, width):
     assert_as_good(x, books, codes, slow_set_beam(x, books, width))
 
 
+def test_a_beam_needs_only_the_products_with_earlier_levels():
+    x, books = problem((5, 9, 4, 8))
+    full, half = cross_tables(books), cross_tables(books, ordered=True)
+    assert sum(map(len, half.cross)) < sum(map(len, full.cross)) / 2
+    assert torch.equal(beam_search(x, half, 3), beam_search(x, full, 3))
+
+
 def test_width_one_is_greedy():
     x, books = problem((16, 16, 16), count=300)
     rest, codes = x, []

@@ -88,6 +88,8 @@ def test_progress_ends_where_it_said(data, tmp_path):
     assert seen[-1].done == seen[-1].total
     assert all(one.done <= one.total for one in seen)
     assert [one.done for one in seen] == sorted(one.done for one in seen)
+    totals = [one.total for one in seen]  # stages that end early make it less, and nothing more
+    assert totals == sorted(totals, reverse=True)
 
 
 @pytest.mark.parametrize(("dim", "levels", "widths"), [(10, 4, (3, 3, 2, 2)), (8, 4, (2, 2, 2, 2)), (3, 3, (1, 1, 1))])

@@ -138,3 +138,17 @@ def test_numbers_whose_squares_leave_float32_are_refused():
     with pytest.raises(ValueError, match=r"vectors holds numbers up to .*: squared distances leave float32 beyond"):
         index.add(1e300 * vectors(5, 12).double())
     assert len(index) == 5
+
+
+@pytest.mark.parametrize("metric", ["l2", "ip"])
+@pytest.mark.parametrize("count", [1, 5, 300])
+@pytest.mark.parametrize("queries", [1, 9])
+def test_few_pairs_are_answered_as_many_are(monkeypatch, metric, count, queries):
+    index = index_of(vectors(count, 8).mul(2).round(), metric)  # many ties
+    wanted = vectors(queries, 8, seed=1).round()
+    monkeypatch.setattr("codeword.search.flat._DIRECT", 1 << 30)
+    direct = index.search(wanted, 20)
+    monkeypatch.setattr("codeword.search.flat._DIRECT", 0)
+    listed = index.search(wanted, 20)
+    assert (direct.ids == listed.ids).all() and (direct.distances == listed.distances).all()
+    assert (direct.ids >= 0).sum() == queries * min(20, count)

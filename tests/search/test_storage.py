@@ -7,6 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from codeword.quantizers import ResidualQuantizer
 from codeword.search import CodedIndex, FlatIndex, InvertedIndex, load_index
 from reference.indexes import build, level, random_codes
 
@@ -43,6 +44,15 @@ def test_coded(tmp_path, kind):
     again.add(rows(30))
     index.add(rows(30))
     assert same(index, again)
+
+
+def test_a_codebook_of_two_levels_is_kept_once(tmp_path):
+    shared = level(torch.Generator().manual_seed(3), 12, 10)
+    index = CodedIndex(ResidualQuantizer([shared, shared]).eval())
+    index.add(rows(50))
+    index.save(tmp_path / "index")
+    assert same(index, load_index(tmp_path / "index"))
+    assert sum(name.endswith("codebook.table") for name in load_file(tmp_path / "index")) == 1
 
 
 def test_codes_of_variable_depth(tmp_path):

@@ -1,6 +1,5 @@
 """How a command ends: a line on standard error and an exit code for everything that is not our own fault."""
 
-import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -23,7 +22,6 @@ def user_errors() -> Generator[None, None, None]:
             if sys.stdout is not None:
                 sys.stdout.flush()
     except BrokenPipeError:
-        _drop_output()
         raise SystemExit(NO_READER) from None
     except KeyboardInterrupt as error:
         _say(str(error) or "interrupted; nothing half-written was left")
@@ -48,19 +46,8 @@ def one_line(error: BaseException) -> str:
 
 def _fail(error: BaseException) -> None:
     _say(one_line(error))
-    _drop_output()
     raise SystemExit(WRONG) from None
 
 
 def _say(text: str) -> None:
     print(f"codeword: {text}", file=sys.stderr)
-
-
-def _drop_output() -> None:
-    """What still waits to be printed cannot be or is of no use; the interpreter must not complain about it again."""
-    try:
-        sys.stdout.flush()
-    except (OSError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)

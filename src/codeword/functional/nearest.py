@@ -62,7 +62,8 @@ def _nearest_chunked(x: Tensor, codebook: Tensor) -> Tensor:
     blocks = min(_BLOCKS, max(1, _SCORES // (rows * len(tiles[0]))))
     block = x.new_ones(blocks, rows, x.shape[1] + 1, dtype=dtype)  # the last column meets the biases
     vectors = block.flatten(0, 1)[:, :-1]
-    searches = [_Tile(tile, block) for tile in tiles]
+    scores = block.new_empty(blocks * rows * len(tiles[0]))
+    searches = [_Tile(tile, block, scores) for tile in tiles]
     codes = torch.empty(x.shape[0], dtype=torch.int64, device=x.device)
     with torch.autocast(x.device.type, enabled=False), fast_matmul():
         for start in range(0, x.shape[0], len(vectors)):
@@ -93,7 +94,7 @@ def _(x: Tensor, codebook: Tensor) -> Tensor:
 
 
 class _Tile:
-    """A centred part of a codebook, and room for its scores of one block of vectors.
+    """A centred part of a codebook, and its scores of one block of vectors, in room that all parts share.
 
     ``argmin`` over K scores costs ten times what ``amin`` does. Max pooling over features-last images is PyTorch's one
     arg-max that is as fast: with codewords as the pixels of a column and vectors as its channels, a window as high as
@@ -101,11 +102,11 @@ class _Tile:
     codeword.
     """
 
-    def __init__(self, centred: Tensor, block: Tensor):
+    def __init__(self, centred: Tensor, block: Tensor, scores: Tensor):
         blocks, rows, _ = block.shape
         biased = torch.cat([centred, centred.square().sum(1, keepdim=True) / -2], 1)
         self.codewords, self.vectors = biased.expand(blocks, *biased.shape), block.transpose(1, 2)
-        self.scores = block.new_empty(blocks, len(centred), rows)
+        self.scores = scores[: blocks * len(centred) * rows].view(blocks, len(centred), rows)
         self.image = self.scores.unsqueeze(2).permute(0, 3, 1, 2)
 
     def search(self) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,7 @@ class Grouping(NamedTuple):
     bits: int
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def grouping(size: int) -> Grouping:
     """The group of codes out of ``size`` with the fewest bits a code.
 

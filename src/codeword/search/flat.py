@@ -4,6 +4,7 @@ import math
 import os
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from codeword.search.storage import Saved, write
 _BLOCK = 256  # queries of one matrix product
 _GROUP = 1 << 12  # queries answered in one pass over the vectors
 _FAR = 16.0  # squared distance of the mean from the origin, in variances, from which vectors are centred
+_DIRECT = 1 << 15  # numbers of all pairs of queries and vectors up to which every pair is computed exactly
 _CHUNK = 1 << 18  # float64 numbers of a chunk of pairs: 2 MB
 
 
@@ -116,6 +118,8 @@ class FlatIndex:
         return index
 
     def _search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        if len(queries) * len(self) * self.dim <= _DIRECT:
+            return self._all_pairs(queries, k)
         blocks = queries.tensor_split(-(-len(queries) // _BLOCK))
         columns = padded_columns(len(blocks[0]))
         turned = [self._columns(block, columns) for block in blocks]
@@ -140,6 +144,15 @@ class FlatIndex:
                     shortlist.offer(scores[:used], score_error(largest, self.dim + 4), first)
         found = [shortlist.neighbors() for shortlist in lists]
         return torch.cat([ids for ids, _ in found]), torch.cat([costs for _, costs in found])
+
+    def _all_pairs(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The answer from the exact costs of all pairs: sooner than a shortlist where there are few."""
+        query = torch.arange(len(queries), device=queries.device).repeat_interleave(len(self))
+        vectors = self.vectors.repeat(len(queries), 1)
+        costs = exact_costs(queries.double(), query, vectors, self.metric).view(len(queries), -1)
+        costs, ids = costs.sort(dim=1, stable=True)
+        rest = (0, max(0, k - len(self)))
+        return F.pad(ids[:, :k], rest, value=-1), F.pad(costs[:, :k], rest, value=math.inf)
 
     def _centred(self, vectors: Tensor) -> Tensor:
         return vectors if self.mean is None else vectors - self.mean

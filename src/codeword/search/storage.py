@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from codeword.formats.atomic import atomic_write
-from codeword.quantizers.base import Quantizer
+from codeword.quantizers.base import Quantizer, put_weights, weights
 from codeword.quantizers.config import Plain, build, describe
 from codeword.search.shortlist import Metric
 
@@ -63,9 +63,9 @@ class Saved(NamedTuple):
         if not isinstance(model, Quantizer):
             raise ValueError(f"{self.path} describes no quantizer under {name!r}, but a {type(model).__name__}")
         prefix = f"{name}."
-        weights = {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
+        given = {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
         try:
-            model.load_state_dict(weights)
+            put_weights(model, given)
         except RuntimeError as error:
             raise ValueError(f"the weights of the {name} in {self.path} do not fit its description: {error}") from error
         return model.eval()
@@ -87,8 +87,8 @@ def write(
     """
     described = {name: describe(quantizer) for name, quantizer in quantizers.items()}
     text = json.dumps({"format": FORMAT, "version": VERSION, **header, **described})
-    weights = {f"{name}.{key}": value for name, q in quantizers.items() for key, value in q.state_dict().items()}
-    stored = {key: value.detach().cpu().contiguous() for key, value in (dict(tensors) | weights).items()}
+    kept = {f"{name}.{key}": value for name, q in quantizers.items() for key, value in weights(q).items()}
+    stored = {key: value.detach().cpu().contiguous() for key, value in (dict(tensors) | kept).items()}
     data = save(stored, {_KEY: text})
     with atomic_write(path) as file:
         file.write(data)
