@@ -2,14 +2,15 @@
 
     python benchmarks/nearest_peer.py
 
-Both libraries run in turn in one process; the figure is the ratio of the medians of CPU seconds. Extra memory is the
-growth of the resident-set high-water mark during a forward, each measured in a process of its own.
+Both libraries run in turn in one process; the figure is the ratio of the medians of CPU seconds. Extra memory is how
+far the resident set of a process of its own rises during the call, less what the call returns and, in training, the
+gradient of its input; Linux only.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import torch
 from vector_quantize_pytorch import ResidualVQ, VectorQuantize
@@ -94,7 +95,7 @@ def extra_memory(name: str, who: str, mode: str) -> float:
 
 
 def measure(name: str, who: str, mode: str) -> float:
-    """Run in the fresh process: the first tenth of the rows warms up, then all of them."""
+    """Run in the fresh process: a few rows warm up, then all of them."""
     rows, dim, size, levels = CASES[name]
     x = torch.randn(rows, dim, requires_grad=mode == "train")
     upstream = torch.randn(rows, dim)
@@ -104,9 +105,17 @@ def measure(name: str, who: str, mode: str) -> float:
     run = (lambda v, g: step(module, v, g)) if mode == "train" else (lambda v, _: module(v[None]))
     with torch.set_grad_enabled(mode == "train"):
         run(few, upstream[:64])
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        before = resident("VmRSS")
         run(x, upstream)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    returned = rows * (4 * dim + 8 * levels) + (4 * rows * dim if mode == "train" else 0)
+    return resident("VmHWM") - before - returned / 2**20
+
+
+def resident(field: str) -> float:
+    """Megabytes of this process: ``VmRSS`` now, ``VmHWM`` at most."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[field].split()[0]) / 1024
 
 
 def main() -> None:
