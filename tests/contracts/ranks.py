@@ -42,14 +42,14 @@ def _enter(rank: int, work: Callable, prepare: Callable | None, folder: str, ran
     own = _result(folder, rank)
     torch.save(work(rank, *given), own.with_suffix(".part"))
     own.with_suffix(".part").rename(own)
-    _leave([_result(folder, other) for other in range(ranks)])
+    leave([_result(folder, other) for other in range(ranks)])
 
 
 def _result(folder: Path | str, rank: int) -> Path:
     return Path(folder) / f"rank{rank}.pt"
 
 
-def _leave(results: Sequence[Path]) -> None:
+def leave(results: Sequence[Path]) -> None:
     """End the process once nobody needs its connections any more.
 
     The threads of gloo may be torn down in an order that aborts the process, with its work long done, and a rank that

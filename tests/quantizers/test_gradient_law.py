@@ -373,6 +373,7 @@ def test_inner_estimators_are_not_asked():
         lambda: ScalarQuantizer([5] * DIM),
         lambda: BinaryQuantizer(DIM),
         lambda: Normalized(VectorQuantizer(DIM, 7)),
+        lambda: Rotated(VectorQuantizer(DIM, 7)),
         lambda: factorised(1)[0],
     ],
 )

@@ -3,7 +3,17 @@ import copy
 import pytest
 import torch
 
-from codeword import ChannelsFirst, DepthDropout, ResidualQuantizer, VectorQuantizer, seed
+from codeword import (
+    AdditiveQuantizer,
+    Beam,
+    ChannelsFirst,
+    DepthDropout,
+    Greedy,
+    Refined,
+    ResidualQuantizer,
+    VectorQuantizer,
+    seed,
+)
 from contracts.steps import vectors
 
 CHANNELS = 5
@@ -98,3 +108,38 @@ def test_a_prefix_of_a_code_decodes():
 def test_stages_of_one_dimension(stages):
     with pytest.raises(ValueError, match="one dimension"):
         ResidualQuantizer(stages)
+
+
+@pytest.mark.parametrize(
+    ("build", "narrow", "wide"),
+    [(ResidualQuantizer, Greedy(), Beam(16)), (AdditiveQuantizer, Beam(1), Refined(Beam(16), sweeps=2))],
+)
+def test_another_search_for_the_same_codebooks(build, narrow, wide):
+    x = vectors(300, 6)
+    levels = [VectorQuantizer(6, 16) for _ in range(3)]
+    quantizer = build(levels, search=narrow)
+    seed(quantizer, x)
+    quantizer.eval()
+    before = quantizer.encode(x)
+    after = set_search(quantizer, wide).encode(x)
+    assert after.equal(build(levels, search=wide).eval().encode(x))
+    error, wider = ((x - quantizer.decode(codes)).square().sum() for codes in (before, after))
+    assert wider < error
+    assert set_search(quantizer, narrow).encode(x).equal(before)
+
+
+def set_search(quantizer, search):
+    quantizer.search = search
+    return quantizer
+
+
+def test_a_beam_over_groups_is_refused():
+    quantizer = ResidualQuantizer([ResidualQuantizer([VectorQuantizer(6, 4)]) for _ in range(2)])
+    with pytest.raises(ValueError, match="Beam"):
+        quantizer.search = Beam(4)
+    assert isinstance(quantizer.search, Greedy)
+
+
+def test_dropout_deeper_than_the_stages_is_refused():
+    with pytest.raises(ValueError, match="lower least"):
+        ResidualQuantizer([VectorQuantizer(6, 4)], dropout=DepthDropout(least=2))

@@ -91,7 +91,7 @@ def test_additive_is_not_worse_than_the_product_where_a_product_is_best():
     x = torch.cat([centres[0][pick[0]], centres[1][pick[1]]], 1)
     x = x + 0.1 * torch.randn(x.shape, generator=generator)
     product, additive = ProductQuantizer(levels(2, 3)), AdditiveQuantizer(levels(2))
-    assert train(additive, x, QUICK).error <= train(product, x, QUICK).error * 1.001
+    assert train(additive, x, QUICK).error <= train(product, x, QUICK).error * (1 + ROUNDING)
 
 
 @pytest.mark.parametrize("family", ["vector", "product", "optimized", "residual", "additive"])
@@ -161,6 +161,8 @@ def test_what_cannot_be_trained_is_refused():
         train(VectorQuantizer(DIM, 4), broken[:, 1:])
     with pytest.raises(ValueError, match="no vectors"):
         train(VectorQuantizer(DIM, 4), broken[:0])
+    with pytest.raises(ValueError, match="share a codebook"):
+        train(ResidualQuantizer([VectorQuantizer(DIM, 4)] * 2), vectors(50))
     with pytest.raises(ValueError, match="BinaryQuantizer has no closed-form training"):
         train(BinaryQuantizer(DIM), vectors(50))
     for data in (broken, torch.cat([broken, broken])):
@@ -206,3 +208,28 @@ def test_noise_is_not_taken_for_a_lack_of_progress():
     assert len(rounds) >= 16, "the last of 18 rounds have no noise and may end early"
     assert max(rounds[:5]) > 1.001 * rounds[0], "the noise of the first rounds must be felt"
     assert rounds[-1] == min(rounds)
+
+
+@pytest.mark.parametrize(("count", "least", "most"), [(500, 0.5, 0.97), (20_000, 0.97, 1.01)])
+def test_residual_levels_do_not_learn_few_vectors_by_heart(count, least, most):
+    """Errors of fresh vectors of many features, relative to those of plain k-means on every level."""
+    x, held, fresh = (
+        torch.randn(rows, 32, generator=torch.Generator().manual_seed(rows)) for rows in (count, 300, 2000)
+    )
+    config = EMConfig(steps=10)
+    shrunk, plain = ResidualQuantizer(levels(4, 32, size=64)), levels(4, 32, size=64)
+    train(shrunk, x, config, validation=held)
+    for level in plain:
+        train(level, x, config, validation=held)
+        x, held = (rest - level.decode(level.encode(rest)) for rest in (x, held))
+    wanted, found = (error(quantizer, fresh) for quantizer in (ResidualQuantizer(plain), shrunk))
+    assert least < found / wanted < most
+
+
+def test_weights_may_have_any_scale():
+    x, weights = vectors(400), torch.rand(400) + 0.5
+    one, other = ResidualQuantizer(levels()), ResidualQuantizer(levels())
+    train(one, x, QUICK, weights=weights, validation=vectors(100, seed=1))
+    train(other, x, QUICK, weights=weights / 1024, validation=vectors(100, seed=1))
+    for table, scaled in zip(tables(one), tables(other), strict=True):
+        torch.testing.assert_close(scaled, table, rtol=ROUNDING, atol=ROUNDING)

@@ -25,6 +25,7 @@ def two_ranks(folder):
         port = free.getsockname()[1]
     shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "test"}
     shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    shared["PYTHONPATH"] = str(PROGRAM.parents[1])
     processes = [
         subprocess.Popen(
             [sys.executable, str(PROGRAM), str(folder), "ranks", "0"],

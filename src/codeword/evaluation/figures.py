@@ -60,20 +60,16 @@ def codebook_grid(panels: Mapping[str, Mapping[str, Cloud]]) -> Figure:
     return figure
 
 
-def curves(
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, x: str, y: str, title: str, log: bool = False
-) -> Figure:
+def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, x: str, y: str, title: str) -> Figure:
     """One line per method, named at its end rather than in a legend."""
     figure, axis = plt.subplots(figsize=(5.6, 3.4), layout="constrained")
     ends = []
     for name, (xs, ys) in series.items():
         dashes = "--" if name.startswith("faiss") else "-"
         axis.plot(xs, ys, dashes, color=COLOURS.get(name, "#555555"), marker="o", markersize=4, linewidth=1.8)
-        ends.append((ys[-1], xs[-1], name))
-    if log:
-        axis.set_yscale("log")
+        ends.append((ys[-1], name))
     axis.set(xlabel=x, ylabel=y, title=title)
-    _name_ends(axis, ends, log)
+    _name_ends(axis, ends)
     axis.grid(axis="y", color="#e4e8ee", linewidth=0.8)
     _frame(axis)
     return figure
@@ -101,13 +97,12 @@ def usage_bars(usage: Mapping[str, Sequence[float]]) -> Figure:
     return figure
 
 
-def _name_ends(axis: Axes, ends: list[tuple[float, float, str]], log: bool) -> None:
-    """Write names beside the last points, pushed apart where they would overlap."""
-    to_axis = axis.transAxes.inverted()
-    places = sorted((to_axis.transform(axis.transData.transform((x, y)))[1], name) for y, x, name in ends)
+def _name_ends(axis: Axes, ends: list[tuple[float, str]]) -> None:
+    """Write names beside the last points, pushed up where they would overlap."""
+    low, high = axis.get_ylim()
     last = -1.0
-    for height, name in places:
-        last = max(height, last + 0.065)
+    for value, name in sorted(ends):
+        last = max((value - low) / (high - low), last + 0.065)
         axis.annotate(
             name, (1.02, last), xycoords="axes fraction", color=COLOURS.get(name, "#555555"), va="center", fontsize=8
         )

@@ -83,7 +83,7 @@ def _linear(x: Tensor, weight: Tensor) -> Tensor:
             part = x[start : start + rows]
             block[: len(part)] = part  # copied, so that every product also meets the same memory alignment
             torch.mm(block, columns, out=out[start : start + rows])
-    return out[: x.shape[0]]
+    return out.resize_(x.shape[0], weight.shape[0])  # not a view: a caller may change it in place
 
 
 @_linear.register_fake

@@ -47,8 +47,16 @@ class AdditiveQuantizer(Quantizer):
         self.parts = nn.ModuleList(levels)
         self.dim, self.sizes = levels[0].dim, tuple(level.sizes[0] for level in levels)
         self.search = search or Refined(Beam(16), sweeps=4)
-        self._settings = json.dumps(describe(self.search))
         self.estimator = estimator or StraightThrough()
+
+    @property
+    def search(self) -> Search:
+        """How codes are found; may be set at any time."""
+        return self._found_by
+
+    @search.setter
+    def search(self, search: Search) -> None:
+        self._found_by, self._settings = search, json.dumps(describe(search))
 
     def select(
         self,

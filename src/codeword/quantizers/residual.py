@@ -81,10 +81,20 @@ class ResidualQuantizer(Quantizer):
         self.stages = nn.ModuleList(stages)
         self.dim, self.gates = stages[0].dim, len(stages)
         self.sizes = tuple(size for stage in stages for size in stage.sizes)
+        if dropout is not None and dropout.least > len(stages):
+            raise ValueError(f"{dropout} leaves nothing to draw with {len(stages)} stages: lower least")
         self.search, self.dropout = search or Greedy(), dropout
         self.estimator = estimator or StraightThrough()
-        self._settings = json.dumps(describe(self.search))
-        self._plain = [] if isinstance(self.search, Greedy) else plain_levels(stages, type(self.search).__name__)
+
+    @property
+    def search(self) -> Search:
+        """How codes are found; may be set at any time."""
+        return self._found_by
+
+    @search.setter
+    def search(self, search: Search) -> None:
+        self._plain = [] if isinstance(search, Greedy) else plain_levels(self._each, type(search).__name__)
+        self._found_by, self._settings = search, json.dumps(describe(search))
 
     @property
     def _each(self) -> list[Quantizer]:

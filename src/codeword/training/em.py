@@ -93,7 +93,10 @@ def train(
     """
     began, config = time.monotonic(), config or EMConfig()
     work = config.seeds * passes(quantizer, config)
-    device = next(iter(quantizer.state_dict().values())).device
+    stored = quantizer.state_dict(keep_vars=True).values()
+    if len({id(value) for value in stored}) < len(stored):
+        raise ValueError("levels that share a codebook have no closed-form training: give every level its own")
+    device = next(iter(stored)).device
     both = _Data(
         VectorStream(data, weights, chunk=config.chunk, device=device),
         None if validation is None else VectorStream(validation, chunk=config.chunk, device=device),

@@ -71,6 +71,7 @@ def train_product(
     validation: VectorStream | None = None,
     name: str = "",
     steps: int | None = None,
+    seed: int | None = None,
 ) -> list[Float[Tensor, "size width"]]:
     """Codebooks of consecutive blocks of features (Jegou et al. 2011), all in the same passes.
 
@@ -82,6 +83,7 @@ def train_product(
         validation: Vectors, about the same mean, that choose the step to keep.
         name: Of the stage.
         steps: Passes, if not those of the configuration.
+        seed: Of the start, if not that of the stage.
     """
     sample, weights = stream.sample(sample_size(*sizes), run.config.seed)
 
@@ -90,8 +92,8 @@ def train_product(
 
     def start() -> list[Tensor]:
         parts = zip(sample.split(list(widths), 1), sizes, strict=True)
-        seed = stage_seed(run, name)
-        return [plus_plus(part, size, seed + block, weights) for block, (part, size) in enumerate(parts)]
+        first = stage_seed(run, name) if seed is None else seed
+        return [plus_plus(part, size, first + block, weights) for block, (part, size) in enumerate(parts)]
 
     held = None if validation is None else Viewed(validation, blocks)
     return lloyd(run, f"{name}blocks", Viewed(stream, blocks), start, validation=held, steps=steps)
@@ -108,7 +110,8 @@ def train_residual(
 ) -> list[Float[Tensor, "size dim"]]:
     """Codebooks of residual quantization, each by k-means on what nearest codewords of those before it leave.
 
-    A codeword that is the mean of few residuals is shrunk towards zero: levels would else learn them by heart.
+    Where validation vectors show it to be better, codewords that are means of few residuals are shrunk towards zero:
+    levels of many features would else learn them by heart.
 
     Args:
         stream: Vectors about their mean.
@@ -135,7 +138,8 @@ def train_residual(
         judged = None if held is None else Viewed(held.stream, held)
         stage = f"{name}level {level}"
         (table,) = lloyd(run, stage, Viewed(stream, levels), start, validation=judged, steps=steps)
-        table = levels.shrunk(table)
+        if held is not None:
+            table = min((table, levels.shrunk(table)), key=held.error)
         tables.append(table)
         if len(tables) < len(sizes):
             sample = sample - table[nearest(sample, table)]
@@ -163,8 +167,12 @@ class _Residuals:
         r"""Codewords as posterior means, :math:`c \, n / (n + \text{within} / \text{between})`; one pass.
 
         Residuals are about zero, so codewords are taken as drawn with variance ``between`` about it, and vectors with
-        variance ``within`` about their codeword (James and Stein 1961). With hundreds of vectors for every codeword
-        hardly anything changes. ``n`` is Kish's effective count: weights may have any scale.
+        variance ``within`` about their codeword (James and Stein 1961). ``n`` is Kish's effective count: weights may
+        have any scale.
+
+        Note:
+            On 4000 SIFT descriptors and eight levels of 256 this takes a quarter off the error of other descriptors;
+            on a few features it does harm, since codewords far out serve the tails that few vectors show.
         """
         sums = table.new_zeros(len(table), 2, dtype=torch.float64)  # of weights and of their squares
         error = torch.zeros(1, dtype=torch.float64, device=table.device)
@@ -178,8 +186,15 @@ class _Residuals:
         within = sum_over_ranks_(error)
         between = counts @ table.square().sum(1).double()
         effective = counts.square() / squares.clamp_min(torch.finfo(torch.float64).tiny)
+        # Every mean takes one degree of freedom; of vectors that are codewords themselves nothing is known.
+        free = effective.sum() - (counts > 0).sum()
+        within = within * effective.sum() / free.clamp_min(1)
         factor = effective * between / (effective * between + within).clamp_min(torch.finfo(torch.float64).tiny)
         return table * factor.to(table.dtype).unsqueeze(1)
+
+    def error(self, table: Float[Tensor, "size dim"]) -> float:
+        """Mean squared distance of residuals from their nearest codewords; one pass."""
+        return mean_error(self.stream, lambda chunk: [_distances(self(chunk)[0], table)])
 
     def add(self, table: Float[Tensor, "size dim"]) -> None:
         """Another level, with the nearest codeword of every residual; one pass."""
@@ -189,6 +204,10 @@ class _Residuals:
             codes[chunk.rows] = nearest(self(chunk)[0], table).to(narrow)
         self.tables.append(table)
         self._codes.append(codes)
+
+
+def _distances(x: Float[Tensor, "count dim"], table: Float[Tensor, "size dim"]) -> Float[Tensor, " count"]:
+    return (x - table[nearest(x, table)]).square().sum(1)
 
 
 def _whole(chunk: Chunk) -> list[Tensor]:
