@@ -1,5 +1,6 @@
 """What every benchmark writes beside its numbers: the machine, the versions and the command."""
 
+import itertools
 import json
 import os
 import platform
@@ -32,7 +33,8 @@ def machine() -> dict[str, object]:
 def write(name: str, rows: object, **more: object) -> Path:
     """Write ``results/<name>.json``."""
     RESULTS.mkdir(exist_ok=True)
-    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    words = ["DATA" if before == "--data" else word for before, word in itertools.pairwise(sys.argv)]
+    command = shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *words])
     path = RESULTS / f"{name}.json"
     content = {"command": command, "date": time.strftime("%Y-%m-%d"), "machine": machine(), **more, "rows": rows}
     path.write_text(json.dumps(content, indent=1) + "\n")

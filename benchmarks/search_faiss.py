@@ -1,7 +1,7 @@
 """Search in codes, encoding and decoding beside FAISS, on the same codebooks and codes: CPU time of one thread.
 
     python -m benchmarks.search_faiss                                  # the embedded SIFT descriptors
-    python -m benchmarks.search_faiss --data ../shared/data            # sift_base_100k.npy, sift_query_2k.npy
+    python -m benchmarks.search_faiss --data DATA                      # sift_base_100k.npy, sift_query_2k.npy
 
 FAISS trains the codebooks, 8 x 256, and ``from_faiss`` hands them to us, so both sides hold the same numbers. Both run
 in turn in one process; the figure is the ratio of the medians of CPU seconds. Agreement beside a search is the share of

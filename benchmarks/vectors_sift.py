@@ -1,7 +1,7 @@
 """Eight bytes for a SIFT descriptor: error, recall and encoding speed of every family, beside FAISS in the same run.
 
-    python -m benchmarks.vectors_sift --data ../shared/data         # sift_{learn,base}_100k.npy, sift_query_2k.npy
-    python -m benchmarks.vectors_sift --data ../shared/data --lsq    # with FAISS LSQ, 20 minutes of one core
+    python -m benchmarks.vectors_sift --data DATA          # sift_{learn,base}_100k.npy, sift_query_2k.npy
+    python -m benchmarks.vectors_sift --data DATA --lsq    # with FAISS LSQ, 20 minutes of one core
 
 Codebooks are trained on the learn set (ours hold 3000 of it back to choose the round), everything else happens on
 the base set. Recall is that of the true nearest neighbour among the first 1, 10, 100 of an exhaustive search of the

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmarks import tables
 
 import codeword
 from codeword.data.embedded import words
@@ -69,6 +70,11 @@ def test_the_commands_run_one_after_the_other(name, tmp_path, monkeypatch, capsy
         ran.add(verb)
     assert ran >= {"train", "encode", "index", "search", "evaluate", "inspect"}
     assert "recall@10" in capsys.readouterr().out or name == "README.md"
+
+
+def test_the_tables_are_what_the_results_say():
+    assert tables.PAGE.read_text(encoding="utf-8") == tables.page()
+    assert tables.README.read_text(encoding="utf-8") == tables.introduction()
 
 
 def documented():
