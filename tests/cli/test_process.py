@@ -77,7 +77,9 @@ for line in {lines}:
 
 def _started(line, place, pattern):
     """A command that has begun to write; its hidden file is there."""
-    process = subprocess.Popen([*PROGRAM, *line.split()], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    # Where the tests run in the background, a shell may have them ignore interrupts, and their children with them.
+    command = ["env", "--default-signal=INT", *PROGRAM, *line.split()]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
     deadline = time.monotonic() + 60
     while not list(place.glob(pattern)):
         assert process.poll() is None, process.stderr.read()
