@@ -13,6 +13,7 @@ from contracts.families import DIM, FAMILIES, QUICK, error, levels, same, tables
 from contracts.ranks import on_ranks
 
 FAMILY = ("vector", "product", "optimized", "residual", "additive")
+CHAOS = 1e-2  # relative, where a sum in another order may send a vector to another codeword
 ROUNDING = 1e-4  # relative, between sums of float32 in another order, over a few steps
 SHARE = 0.25  # of the bytes of the data, that the memory of a process may grow by with them
 
@@ -182,4 +183,4 @@ def test_two_ranks_train_what_one_does(tmp_path):
             assert torch.equal(torch.as_tensor(first), torch.as_tensor(second))
     for family in FAMILY:
         alone = train(FAMILIES[family](), vectors(1200), EMConfig(steps=4, rounds=3), validation=vectors(300, seed=1))
-        assert one[family][0] == pytest.approx(alone.validation, rel=1e-3)
+        assert one[family][0] == pytest.approx(alone.validation, rel=CHAOS)

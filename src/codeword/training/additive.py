@@ -12,7 +12,7 @@ from codeword.functional.cross_tables import cross_tables, means_to_first
 from codeword.functional.icm import icm
 from codeword.functional.least_squares import CodeStatistics, code_statistics, least_squares_codebooks
 from codeword.functional.ranks import sum_over_ranks_
-from codeword.training.lloyd import mean_error, stage_seed, train_product, train_residual
+from codeword.training.lloyd import mean_error, shaken, stage_seed, train_product, train_residual
 from codeword.training.run import EMConfig, Run, Stepped
 from codeword.training.stream import Chunk, VectorStream
 
@@ -159,7 +159,7 @@ def _shaken(books: Sequence[Tensor], deviation: Tensor, seed: int) -> list[Tenso
     """Codebooks with independent noise whose sum over levels has the given deviation."""
     generator = torch.Generator().manual_seed(seed)
     scale = deviation / len(books) ** 0.5
-    return [book + torch.randn(book.shape, generator=generator).to(book) * scale for book in books]
+    return [shaken(book, scale, generator) for book in books]
 
 
 def _statistics(stream: VectorStream, books: list[Tensor], run: Run) -> tuple[Tensor, Tensor, Tensor, float]:

@@ -18,6 +18,7 @@ from codeword.training.stream import Chunk, VectorStream
 Search: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Codes of vectors in a codebook."""
 
+_NOISY, _NOISY_PASSES = 0.8, 80  # noise falls to nothing over this share of the passes, and over so many at most
 _SAMPLE = 16384  # vectors, or eight for every codeword if that is more, that a start is drawn from
 
 
@@ -227,6 +228,8 @@ def lloyd(
 ) -> list[Tensor]:
     """Codebooks after Lloyd passes, each codebook over its own view of the stream.
 
+    Noise on the codewords, falling to nothing, leads out of local minima (Zeger et al. 1992, stochastic relaxation).
+
     Args:
         run: The run this belongs to.
         name: Of the stage.
@@ -236,7 +239,8 @@ def lloyd(
         search: Codes of vectors in a codebook.
         steps: Passes, if not those of the configuration.
     """
-    stream = training.stream
+    stream, count, noise = training.stream, steps or run.config.steps, run.config.perturbation / 2
+    settling = min(_NOISY * count, _NOISY_PASSES)
 
     def step(tables: list[Tensor], number: int) -> Stepped:
         generator = step_generator(run, name, number)
@@ -247,8 +251,14 @@ def lloyd(
                 before = found[place]
                 found[place] = new if before is None else merge(before, new)
         total = [over_ranks(some, table) for some, table in zip(found, tables, strict=True)]
-        error = sum(float(some.error) for some in total) / stream.moments.weight
-        return Stepped([moved(table, some) for table, some in zip(tables, total, strict=True)], error)
+        errors = [float(some.error) / stream.moments.weight for some in total]
+        share = noise * max(0.0, 1 - (number + 1) / settling)
+        generator = torch.Generator().manual_seed(stage_seed(run, f"{name} noise {number}"))
+        tables = [
+            shaken(moved(table, some), share * (error / table.shape[1]) ** 0.5, generator)
+            for table, some, error in zip(tables, total, errors, strict=True)
+        ]
+        return Stepped(tables, sum(errors))
 
     def judge(held: Viewed, tables: list[Tensor]) -> float:
         def errors(chunk: Chunk) -> Iterable[Tensor]:
@@ -258,7 +268,15 @@ def lloyd(
         return mean_error(held.stream, errors)
 
     chosen = None if validation is None else partial(judge, validation)
-    return run.stage(name, start, step, steps or run.config.steps, judge=chosen, cost=len(stream))
+    unsettled = int(settling) if noise else 0
+    return run.stage(name, start, step, count, judge=chosen, cost=len(stream), unsettled=unsettled)
+
+
+def shaken(
+    table: Float[Tensor, "size dim"], deviation: Float[Tensor, " dim"] | float, generator: torch.Generator
+) -> Float[Tensor, "size dim"]:
+    """A codebook with independent normal noise, the same on every rank."""
+    return table + torch.randn(table.shape, generator=generator).to(table) * deviation
 
 
 def mean_error(stream: VectorStream, errors: Callable[[Chunk], Iterable[Tensor]]) -> float:
