@@ -34,6 +34,7 @@ class Encode:
 
         check_output(self.out, overwrite=self.overwrite, inputs=(self.model, self.data))
         codec, source = VectorCodec.from_pretrained(self.model), open_vectors(self.data, self.column)
+        codec.warm_up()
         start = time.perf_counter()
         with progress_bar("encoding") as progress:
             coding = None if self.coding == "auto" else self.coding

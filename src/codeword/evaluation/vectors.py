@@ -78,6 +78,7 @@ def evaluate(model: Path, data: Path, *, column: str | None = None, progress: Pr
     countable = max(codec.quantizer.sizes) <= _COUNTED
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "codes.cw"
+        codec.warm_up()
         start = time.perf_counter()
         size = codec.encode(source, path, progress=progress)
         seconds = time.perf_counter() - start

@@ -50,11 +50,11 @@ def _replacing(temporary: Path, target: Path) -> Generator[BinaryIO, None, None]
     if before is not None and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, "the file is read-only", str(target))
     try:
-        # 0o666 less the umask, as for any new file; an existing file keeps its permissions.
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(target)) from error
-    try:
+        try:
+            # 0o666 less the umask, as for any new file; an existing file keeps its permissions.
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(target)) from error
         with os.fdopen(descriptor, "wb") as file:
             if before is not None:
                 with suppress(OSError, AttributeError):
