@@ -44,7 +44,7 @@ def toy_table2() -> str:
     seeds = [row[method]["seeds"] for row in result["rows"] for method in TABLE2_METHODS if method in row]
     count = str(max(seeds)) if min(seeds) == max(seeds) else f"{min(seeds)} to {max(seeds)}"
     return (
-        f"Mean squared error per feature, times 1000, on a million fresh points; means over {count} seeds; in brackets "
+        f"Mean squared error per feature, times 1000, on a million fresh points; seeds per cell: {count}; in brackets "
         "the paper's figure (Vali and Bäckström 2022, Table 2).\n\n"
         + table(["set", "bits", *TABLE2_METHODS.values()], rows)
         + f"\n{wins}. {source(result)}"

@@ -33,6 +33,10 @@ def _model(counts: Int64[np.ndarray, " size"]) -> Any:
     return _stream.model.Categorical(weights.astype(np.float64), perfect=False)
 
 
+# The first model binds NumPy, where an interrupt would be a panic of the compiled module: here, no file is open yet.
+_model(np.full(2, 1 << (PRECISION - 1)))
+
+
 class RangeCoder:
     """Codes several streams of symbols, one static table each, into one string of bytes.
 
