@@ -27,13 +27,8 @@ def blocks(path, language):
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_and_seed():
-    """Threads cost more than they give on examples of this size."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _seed():
     torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_the_tutorial_prints_what_it_says():

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-import torch
 
 from codeword import BinaryQuantizer, Normalized, ScalarQuantizer
 from codeword.cli import main
@@ -16,15 +15,6 @@ from codeword.recipes.vectors import Family, VectorsConfig, train
 
 DIM = 8
 FAMILIES = {"vector": 1, "product": 2, "optimized": 2, "residual": 2, "additive": 2}
-
-
-@pytest.fixture(autouse=True, scope="package")
-def one_thread():
-    """The matrices here are so small that threads would only wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="package")

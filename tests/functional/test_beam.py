@@ -14,15 +14,6 @@ SIZES = [(5, 3, 4), (1, 7, 2), (9, 1), (6,), (3, 3, 3, 3)]
 NEAR_TIE = 2e-6  # of the squared norm of a vector: two codes this close in squared error are both right
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Threads cost more than they give on tensors of this size."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def problem(sizes, *, dim=6, count=24, seed=0, offset=0.0):
     generator = torch.Generator().manual_seed(seed)
     books = [torch.randn(size, dim, generator=generator) * 0.8**level for level, size in enumerate(sizes)]

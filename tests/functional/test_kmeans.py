@@ -9,15 +9,6 @@ from reference import lloyd as slow
 ROUNDING = 1e-5  # relative, of float32 sums
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Threads cost more than they give on tensors of this size."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def vectors(count, dim, seed=0, clusters=0):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(count, dim, generator=generator)

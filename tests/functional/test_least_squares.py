@@ -10,15 +10,6 @@ from reference import additive as slow
 SIZES = (6, 4, 5)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Threads cost more than they give on tensors of this size."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def problem(seed=0, count=400, dim=7):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(count, dim, generator=generator)
