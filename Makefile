@@ -16,7 +16,7 @@ demo: $(STAMP)  ## train, encode, store, search and compare on the embedded real
 
 test: $(STAMP)  ## the whole test suite; the compiler's tests run without the shape hook, which it cannot trace
 	$(BIN)/pytest
-	$(BIN)/pytest -o addopts= --strict-markers --strict-config -m compile
+	$(BIN)/pytest -o addopts= --import-mode=importlib --strict-markers --strict-config -m compile
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
