@@ -58,7 +58,11 @@ def test_a_step_equals_the_slow_step(weighted):
     ones = np.ones(500) if weights is None else weights.double().numpy()
     wanted, wanted_error = slow.lloyd_step(x.double().numpy(), codebook.double().numpy(), ones)
     np.testing.assert_allclose(moved(codebook, found).numpy(), wanted, rtol=1e-4, atol=1e-5)
-    assert float(found.error) / ones.sum() == pytest.approx(wanted_error, rel=ROUNDING)
+    assert float(found.errors.sum()) / ones.sum() == pytest.approx(wanted_error, rel=ROUNDING)
+    for cluster in range(12):
+        mine = slow.assign(x.numpy(), codebook.numpy()) == cluster
+        wanted_error = ones[mine] @ np.square(x.numpy()[mine] - codebook[cluster].numpy()).sum(1)
+        assert float(found.errors[cluster]) == pytest.approx(wanted_error, rel=ROUNDING)
 
 
 def test_idle_codewords_go_to_badly_served_vectors():

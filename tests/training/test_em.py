@@ -17,7 +17,10 @@ from codeword.quantizers import (
 )
 from codeword.quantizers.binary import BinaryQuantizer
 from codeword.training.em import EMConfig, train
+from codeword.training.lloyd import Viewed, lloyd
 from codeword.training.progress import ProgressBar
+from codeword.training.run import Run
+from codeword.training.stream import VectorStream
 from contracts.families import DIM, FAMILIES, QUICK, SIZE, error, levels, same, tables, vectors
 from reference import lloyd as slow
 
@@ -217,6 +220,21 @@ def test_noise_leads_to_better_codebooks():
         for perturbation in (0.0, 0.5)
     )
     assert shaken < 0.995 * plain
+
+
+def test_codewords_go_from_cluster_to_cluster():
+    """A small far cluster that the start gave nearly all codewords to must give them back; Lloyd alone cannot."""
+    generator = torch.Generator().manual_seed(0)
+    wide, narrow = torch.randn(4000, 2, generator=generator), torch.randn(4000, 2, generator=generator) / 30 + 100
+    stream = VectorStream(torch.cat([wide, narrow]))
+    start = torch.cat([wide[:4], narrow[:60]])
+    found = {}
+    for perturbation in (0.0, 0.5):
+        run = Run(EMConfig(steps=100, patience=100, perturbation=perturbation))
+        (found[perturbation],) = lloyd(run, "k-means", Viewed(stream, lambda chunk: [chunk.vectors]), lambda: [start])
+    assert int((found[0.0] > 50).all(1).sum()) == 60
+    # At high rate the number is in proportion to the standard deviation in two features: 2 of 64.
+    assert 1 <= int((found[0.5] > 50).all(1).sum()) <= 4
 
 
 @pytest.mark.parametrize(("count", "least", "most"), [(500, 0.5, 0.97), (20_000, 0.97, 1.01)])

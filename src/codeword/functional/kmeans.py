@@ -69,14 +69,14 @@ class LloydStatistics(NamedTuple):
     Attributes:
         counts: As in :class:`ClusterSums`.
         sums: As in :class:`ClusterSums`, but of the differences from the codeword: an offset costs no digits.
-        error: Sum of (weighted) squared distances to the nearest codeword.
+        errors: Sum of (weighted) squared distances to the codeword of every cluster; float64.
         places: Vectors drawn without repetition in proportion to their squared distances, most likely first.
         keys: What orders the draw: the largest keys of all chunks together are a draw from all chunks.
     """
 
     counts: Float[Tensor, " size"]
     sums: Float[Tensor, "size dim"]
-    error: Float[Tensor, ""]
+    errors: Float[Tensor, " size"]
     places: Float[Tensor, "places dim"]
     keys: Float[Tensor, " places"]
 
@@ -105,7 +105,8 @@ def lloyd_statistics(
     # The largest of log(error) + Gumbel noise are a draw without repetition in proportion to the error.
     noise = torch.rand(len(x), generator=generator, dtype=torch.float64).to(x.device)
     keys, place = (error.log() - (-noise.log()).log()).topk(min(_PLACES, len(codebook), len(x)))
-    return LloydStatistics(counts, sums, error.sum(), x[place], keys)
+    errors = torch.zeros_like(counts).index_add_(0, codes, error)
+    return LloydStatistics(counts, sums, errors, x[place], keys)
 
 
 def merge(first: LloydStatistics, second: LloydStatistics) -> LloydStatistics:
@@ -113,7 +114,7 @@ def merge(first: LloydStatistics, second: LloydStatistics) -> LloydStatistics:
     keys, place = torch.cat([first.keys, second.keys]).topk(max(len(first.keys), len(second.keys)))
     places = torch.cat([first.places, second.places])[place]
     return LloydStatistics(
-        first.counts + second.counts, first.sums + second.sums, first.error + second.error, places, keys
+        first.counts + second.counts, first.sums + second.sums, first.errors + second.errors, places, keys
     )
 
 

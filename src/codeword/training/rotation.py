@@ -160,7 +160,7 @@ def _round(stream: VectorStream, widths: Sequence[int], state: list[Tensor], run
     # The columns of sum_n x_n y_n^T that belong to a block, with all vectors of a codeword taken together.
     cross = torch.cat([some.t() @ table.double() for some, table in zip(sums, tables, strict=True)], dim=1)
     u, _, vt = torch.linalg.svd(cross)
-    error = sum(float(some.error) for some in total) / stream.moments.weight
+    error = sum(float(some.errors.sum()) for some in total) / stream.moments.weight
     return Stepped([(vt.t() @ u.t()).float(), *tables], error)
 
 
