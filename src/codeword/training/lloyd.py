@@ -256,11 +256,11 @@ def lloyd(
         errors = [float(some.errors.sum()) / stream.moments.weight for some in total]
         share = noise * max(0.0, 1 - (number + 1) / settling)
         generator = torch.Generator().manual_seed(stage_seed(run, f"{name} noise {number}"))
-        new: list[Tensor] = []
+        after: list[Tensor] = []
         for table, some, error in zip(tables, total, errors, strict=True):
             evened = relocated(moved(table, some), some, share * _MOVED, generator)
-            new.append(shaken(evened, share * (error / table.shape[1]) ** 0.5, generator))
-        return Stepped(new, sum(errors))
+            after.append(shaken(evened, share * (error / table.shape[1]) ** 0.5, generator))
+        return Stepped(after, sum(errors))
 
     def judge(held: Viewed, tables: list[Tensor]) -> float:
         def errors(chunk: Chunk) -> Iterable[Tensor]:
