@@ -1,0 +1,1 @@
+"""Waveforms to codes of variable depth, and back."""
