@@ -3,7 +3,7 @@ r"""The discriminators of DAC: folded waveforms and complex spectra in bands (Ku
 ::
 
     audio --> no DC, peak 0.8 --+--> Periods(2), (3), (5), (7), (11)     rows of every 2nd, 3rd .. sample
-                                |      (items, 1, time / p, p)  convolved along time only, stride 3
+                                |      (items, 1, p, time / p)  convolved along time only, stride 3
                                 |
                                 +--> Spectra(2048), (1024), (512)        complex spectra, hop a quarter
                                        (items, 2, frames, bins)  cut into bands, one stack of convolutions each,
@@ -30,7 +30,7 @@ _SLOPE = 0.1  # of the leaky rectifiers
 _PEAK = 0.8
 _QUIET = 1e-9  # added to the peak: silence stays silent
 
-Map = Float[Tensor, "items channels *positions"]
+Map = Float[Tensor, "_ _ ..."]  # items, channels and positions, other ones in each map
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,11 @@ class DiscriminatorConfig:
             raise ValueError(f"windows must be multiples of 4, since the hop is a quarter, got {self.windows}")
         if list(self.bands) != sorted(set(self.bands)) or not 0 <= self.bands[0] < self.bands[-1] <= 1:
             raise ValueError(f"bands must grow from 0 to 1 at most, got {self.bands}")
+        for window in self.windows:
+            if any(low == high for low, high in _bins(window, self.bands)):
+                raise ValueError(
+                    f"a window of {window} leaves a band of {self.bands} without a bin: lengthen the window"
+                )
 
 
 class Periods(nn.Module):
@@ -75,18 +80,33 @@ class Periods(nn.Module):
         self.period = period
         strides = [3] * (len(widths) - 1) + [1]
         self.convs = nn.ModuleList(
-            weight_norm(nn.Conv2d(before, after, (5, 1), (stride, 1), padding=(2, 0)))
-            for before, after, stride in zip((1, *widths), widths, strides, strict=False)
+            weight_norm(_AlongTime(before, after, (5, 1), (stride, 1), padding=(2, 0)))
+            for (before, after), stride in zip(pairwise((1, *widths)), strides, strict=True)
         )
-        self.conv_post = weight_norm(nn.Conv2d(widths[-1], 1, (3, 1), padding=(1, 0)))
+        self.conv_post = weight_norm(_AlongTime(widths[-1], 1, (3, 1), padding=(1, 0)))
 
     def forward(self, audio: Float[Tensor, "items time"]) -> list[Map]:
+        time = audio.shape[-1]
+        if time <= self.period:
+            raise ValueError(f"{time} samples are too few for a period of {self.period}: at least {self.period + 1}")
         # A whole period is added to what divides already, as in DAC.
-        x = F.pad(audio.unsqueeze(1), (0, self.period - audio.shape[-1] % self.period), mode="reflect")
-        maps = [x.unflatten(-1, (-1, self.period))]
+        x = F.pad(audio.unsqueeze(1), (0, self.period - time % self.period), mode="reflect")
+        x = x.unflatten(-1, (-1, self.period)).transpose(-1, -2).contiguous()
+        maps: list[Tensor] = []
         for conv in self.convs:
-            maps.append(F.leaky_relu(conv(maps[-1]), _SLOPE, inplace=True))
-        return [*maps[1:], self.conv_post(maps[-1])]
+            x = F.leaky_relu(conv(x), _SLOPE, inplace=True)
+            maps.append(x)
+        return [*maps, self.conv_post(x)]
+
+
+class _AlongTime(nn.Conv2d):
+    """A convolution whose kernel stands in the last but one axis, as published, and is laid along the last.
+
+    Samples folded with time as the last axis take two thirds of the time of the published order on a CPU.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:  # pyrefly: ignore
+        return F.conv2d(x, self.weight.transpose(-1, -2), self.bias, self.stride[::-1], self.padding[::-1])
 
 
 class Spectra(nn.Module):
@@ -102,28 +122,42 @@ class Spectra(nn.Module):
     def __init__(self, window: int, bands: tuple[float, ...], width: int, layers: int):
         super().__init__()
         self.window = window
-        edges = [int(part * (window // 2 + 1)) for part in bands]
-        self.bands = list(pairwise(edges))
-        self.band_convs = nn.ModuleList(_band(width, layers) for _ in self.bands)
+        self.bands = _bins(window, bands)
+        self.band_convs = nn.ModuleList(_Band(width, layers) for _ in self.bands)
         self.conv_post = weight_norm(nn.Conv2d(width, 1, 3, padding=1))
 
     def forward(self, audio: Float[Tensor, "items time"]) -> list[Map]:
         spectrum = stft(audio, self.window, self.window // 4, "strided")
         parts = torch.view_as_real(spectrum).movedim(-1, 1).to(audio.dtype)
-        maps, ends = [], []
-        for (low, high), convs in zip(self.bands, self.band_convs, strict=True):
-            x = parts[..., low:high]
-            for conv in convs:
-                x = F.leaky_relu(conv(x), _SLOPE, inplace=True)
-                maps.append(x)
-            ends.append(x)
-        return [*maps, self.conv_post(torch.cat(ends, dim=-1))]
+        stacks = [
+            # Channels last take nine tenths of the time on a CPU.
+            convs(parts[..., low:high].contiguous(memory_format=torch.channels_last))
+            for (low, high), convs in zip(self.bands, self.band_convs, strict=True)
+        ]
+        joined = torch.cat([stack[-1] for stack in stacks], dim=-1)
+        return [*(x for stack in stacks for x in stack), self.conv_post(joined)]
 
 
-def _band(width: int, layers: int) -> nn.ModuleList:
-    first = nn.Conv2d(2, width, (3, 9), padding=(1, 4))
-    strided = [nn.Conv2d(width, width, (3, 9), (1, 2), padding=(1, 4)) for _ in range(layers)]
-    return nn.ModuleList(weight_norm(conv) for conv in (first, *strided, nn.Conv2d(width, width, 3, padding=1)))
+def _bins(window: int, bands: tuple[float, ...]) -> list[tuple[int, int]]:
+    """First bin of each band, and the first one after it."""
+    return list(pairwise(int(part * (window // 2 + 1)) for part in bands))
+
+
+class _Band(nn.ModuleList):
+    """The layers over one band, each giving a feature map."""
+
+    def __init__(self, width: int, layers: int):
+        first = nn.Conv2d(2, width, (3, 9), padding=(1, 4))
+        strided = [nn.Conv2d(width, width, (3, 9), (1, 2), padding=(1, 4)) for _ in range(layers)]
+        last = nn.Conv2d(width, width, 3, padding=1)
+        super().__init__(weight_norm(conv) for conv in (first, *strided, last))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps: list[Tensor] = []
+        for conv in self:
+            x = F.leaky_relu(conv(x), _SLOPE, inplace=True)
+            maps.append(x)
+        return maps
 
 
 class Discriminator(nn.Module):

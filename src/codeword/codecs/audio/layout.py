@@ -111,8 +111,8 @@ class SpectralLayout(Layout):
     @property
     def reach(self) -> tuple[int, int]:
         frame = -(-(self.length - self.hop) // self.hop)
-        side = 6 if self.padding == "causal" else 3
-        return frame + side * self.encoder_blocks, frame + side * (self.decoder_blocks + 1)
+        side, first = (6, 0) if self.padding == "causal" else (3, 3)
+        return frame + side * self.encoder_blocks, frame + first + side * self.decoder_blocks
 
     def encoder(self) -> SpectralEncoder:
         return SpectralEncoder(
