@@ -60,17 +60,64 @@ def check_folder(path: Path) -> None:
         raise ValueError(f"the folder {folder} cannot be written to: choose another, or change its permissions")
 
 
+def pairs(source: Path, out: Path, suffix: str, *, overwrite: bool) -> list[tuple[Path, Path]]:
+    """Inputs and their outputs: one of each, or all media or code files below a folder and their places in another.
+
+    What is there already is left out of a folder's work, so that an interrupted run goes on.
+
+    Raises:
+        ValueError: If only one of the two is a folder, or there is nothing to do it with.
+    """
+    from codeword.data.audio_corpus import EXTENSIONS
+
+    if not source.is_dir():
+        if out.is_dir():
+            raise ValueError(f"{out} is a folder: give the name of a file, or a folder of inputs")
+        return [(source, out)]
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{source} is a folder, so its outputs need one: {out} is a file")
+    wanted = EXTENSIONS if suffix == ".cw" else {".cw"}
+    files = sorted(file for file in source.rglob("*") if file.suffix.lower() in wanted and file.is_file())
+    if not files:
+        raise ValueError(f"{source} holds nothing to work on: looked for {', '.join(sorted(wanted))}")
+    # The whole name stays, since a.wav and a.mp3 may stand side by side.
+    named = [(file, out / file.relative_to(source).parent / f"{file.name}{suffix}") for file in files]
+    return [(file, made) for file, made in named if overwrite or not made.exists()]
+
+
+def report_failures(work: Sequence[tuple[Path, Path]], do: Callable[[tuple[Path, Path]], None]) -> None:
+    """Do all of a folder's work; what fails is told and counted, and the rest goes on.
+
+    Raises:
+        ValueError: At the end, if something failed.
+    """
+    from codeword.cli.errors import one_line
+
+    failed = 0
+    for pair in work:
+        try:
+            pair[1].parent.mkdir(parents=True, exist_ok=True)
+            do(pair)
+        except (ValueError, OSError) as error:
+            failed += 1
+            print(f"codeword: {pair[0]}: {one_line(error)}", file=sys.stderr)
+    if failed:
+        raise ValueError(f"{failed} of {len(work)} files failed, see above; the others are done")
+
+
 @contextmanager
-def progress_bar(label: str) -> Generator[Callable[[int, int], None] | None, None, None]:
-    """A bar on a terminal, called with vectors done and vectors in all; nothing where nobody looks."""
+def progress_bar(
+    label: str, *, unit: str = " vectors"
+) -> Generator[Callable[[float, float | None], None] | None, None, None]:
+    """A bar on a terminal, called with the vectors or seconds done and in all; nothing where nobody looks."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     from tqdm import tqdm
 
-    with tqdm(desc=label, unit=" vectors", unit_scale=True, dynamic_ncols=True, leave=False) as bar:
+    with tqdm(desc=label, unit=unit, unit_scale=True, dynamic_ncols=True, leave=False) as bar:
 
-        def show(done: int, total: int) -> None:
+        def show(done: float, total: float | None) -> None:
             bar.total = total
             bar.update(done - bar.n)
 

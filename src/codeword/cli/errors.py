@@ -1,11 +1,18 @@
 """How a command ends: a line on standard error and an exit code for everything that is not our own fault."""
 
+import signal
 import sys
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from types import FrameType
 
-WRONG, INTERRUPTED, NO_READER = 2, 130, 141  # the last two are what shells report for SIGINT and SIGPIPE
+WRONG, INTERRUPTED, NO_READER, TERMINATED = 2, 130, 141, 143  # the last three are what shells report for signals
 _LONGEST = 400  # characters of a message; a list of all parameters of a model helps nobody
+
+
+class Terminated(KeyboardInterrupt):
+    """A request to end, as ``timeout``, containers and batch systems send it; unwinds like Ctrl-C."""
 
 
 @contextmanager
@@ -13,11 +20,13 @@ def user_errors() -> Generator[None, None, None]:
     """Turn what a user can cause into one line and an exit code.
 
     Raises:
-        SystemExit: With 2 for a wrong input or a full disk, 130 after Ctrl-C, 141 if nobody reads the output.
+        SystemExit: With 2 for a wrong input or a full disk, 130 after Ctrl-C, 141 if nobody reads the output, 143
+            after a request to end.
     """
     try:
         try:
-            yield
+            with _terminable():
+                yield
         finally:  # also after help, which ends with an exit of its own
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -25,7 +34,7 @@ def user_errors() -> Generator[None, None, None]:
         raise SystemExit(NO_READER) from None
     except KeyboardInterrupt as error:
         _say(str(error) or "interrupted; nothing half-written was left")
-        raise SystemExit(INTERRUPTED) from None
+        raise SystemExit(TERMINATED if isinstance(error, Terminated) else INTERRUPTED) from None
     except (ValueError, OSError) as error:
         _fail(error)
     except (MemoryError, RuntimeError) as error:
@@ -34,6 +43,24 @@ def user_errors() -> Generator[None, None, None]:
         _fail(
             ValueError("there is not enough memory for this: ask for less at once, such as fewer neighbours or lists")
         )
+
+
+@contextmanager
+def _terminable() -> Generator[None, None, None]:
+    """Raise ``Terminated`` at a request to end, which otherwise would leave hidden files behind."""
+    # Python takes signals in its main thread alone; who has set SIGTERM apart wants something else.
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated
 
 
 def one_line(error: BaseException) -> str:

@@ -13,7 +13,9 @@ import tyro
 
 from codeword import __version__
 from codeword.cli.complexity import Complexity
+from codeword.cli.compress import Compress
 from codeword.cli.decode import Decode
+from codeword.cli.decompress import Decompress
 from codeword.cli.demo import Demo
 from codeword.cli.encode import Encode
 from codeword.cli.evaluate import Evaluate
@@ -23,7 +25,8 @@ from codeword.cli.search import Search
 from codeword.cli.train import Train
 
 VERBS = {
-    verb.__name__.lower(): verb for verb in (Train, Encode, Decode, Index, Search, Evaluate, Inspect, Complexity, Demo)
+    verb.__name__.lower(): verb
+    for verb in (Train, Compress, Decompress, Encode, Decode, Index, Search, Evaluate, Inspect, Complexity, Demo)
 }
 _BOX = "│╭╮╰╯ "
 

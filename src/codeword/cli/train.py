@@ -68,9 +68,9 @@ class Train:
             with ExitStack() as stack:
                 bar = stack.enter_context(ProgressBar()) if sys.stderr and sys.stderr.isatty() else None
                 result = train(config, self.data, self.out, column=self.column, progress=bar)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             again = f"; the same command goes on from {resumable}" if resumable.exists() else ""
-            raise KeyboardInterrupt(f"interrupted, no model was written{again}") from None
+            raise type(stop)(f"interrupted, no model was written{again}") from None
         print_table(
             [
                 ("", "training", "validation"),

@@ -113,12 +113,14 @@ class SpectralDecoder(_Frames):
         self.first = nn.Conv1d(latent, dim, 7 if self.ahead else 1, padding=3 if self.ahead else 0)
         self.blocks = _blocks(dim, inner, blocks, padding)
         self.norm_out = nn.LayerNorm(dim, eps=1e-6)
-        self.last = nn.Linear(dim, length + 2)
+        self.last = nn.Linear(dim, 3 * (length // 2 + 1))
 
     def forward(self, x: Float[Tensor, "batch latent frames"]) -> Float[Tensor, "batch 1 time"]:
         y = self.last(self.norm_out(rearrange(self.blocks(self.first(x)), "b d t -> b t d")))
-        level, angle = y.float().chunk(2, -1)
-        frames = torch.fft.irfft(torch.polar(level.clamp_max(_LOUDEST).exp(), angle), self.length) * self.window
+        level, real, imaginary = y.float().chunk(3, -1)
+        # The level spans loud and quiet; real and imaginary part have no jump, as an angle would.
+        spectrum = torch.complex(real, imaginary) * level.clamp_max(_LOUDEST).exp()
+        frames = torch.fft.irfft(spectrum, self.length) * self.window
         return self._overlap(frames).unsqueeze(1)
 
     def _overlap(self, frames: Tensor) -> Tensor:

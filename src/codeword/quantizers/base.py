@@ -1,25 +1,24 @@
 """The contract of every quantizer, and the one ``forward`` they share."""
 
-import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
-from huggingface_hub import ModelHubMixin, snapshot_download
+from huggingface_hub import ModelHubMixin
 from jaxtyping import Bool, Float, Int
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from codeword.functional.matmul import wide
 from codeword.functional.ranks import mean_count
-from codeword.quantizers.config import build, describe
 from codeword.quantizers.estimator import Estimator
+from codeword.quantizers.storage import CONFIG, WEIGHTS, fetched, read_module, write_module
 from codeword.types import Quantized, Selected
 
-CONFIG, WEIGHTS, VERSION = "config.json", "model.safetensors", 1
+KIND = "quantizer"
+_Made = TypeVar("_Made", bound="Quantizer")
 
 
 class FullPrecisionBuffers(nn.Module):
@@ -60,6 +59,13 @@ class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC):
     sizes: tuple[int, ...]
     estimator: Estimator
     gates: int = 0
+
+    def __new__(cls: type[_Made], *args: Any, **kwargs: Any) -> _Made:
+        """Refuse a class where one of its objects belongs, in words of our own."""
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, type):
+                raise ValueError(f"{cls.__name__} takes objects, not classes: write {value.__name__}() with brackets")
+        return super().__new__(cls, *args, **kwargs)
 
     @property
     def levels(self) -> int:
@@ -116,9 +122,15 @@ class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC):
         """
         self._check(x, None, None)
         if depth is not None and not self.gates:
-            raise ValueError(f"{type(self).__name__} has no levels to leave out: depth must be None, got {depth}")
+            raise ValueError(f"{type(self).__name__} has no levels to leave out: leave depth at None")
         if depth is not None:
-            depth = torch.as_tensor(depth, device=x.device).expand(x.shape[:-1])
+            depth = torch.as_tensor(depth, device=x.device)
+            if depth.is_floating_point() or depth.shape not in ((), x.shape[:-1]):
+                raise ValueError(
+                    f"depth is one integer, or one per vector of shape {tuple(x.shape[:-1])}: "
+                    f"got {depth.dtype} of shape {tuple(depth.shape)}"
+                )
+            depth = depth.expand(x.shape[:-1])
             if depth.numel() and (int(depth.min()) < 0 or int(depth.max()) > self.gates):
                 raise ValueError(
                     f"depth must lie in 0..{self.gates} for this quantizer, got {int(depth.min())}..{int(depth.max())}"
@@ -155,10 +167,11 @@ class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC):
 
     @abstractmethod
     def decode(self, codes: Int[Tensor, "*batch levels"]) -> Float[Tensor, "*batch dim"]:
-        """Vectors of codes; a code of -1 adds nothing.
+        """Vectors of codes, in float32 at least; a code of -1 adds nothing.
 
         Raises:
-            ValueError: If the number of levels does not fit or, on the processor, a code lies beyond its codebook.
+            ValueError: If codes are no integers, the number of levels does not fit or, on the processor, a code lies
+                outside its codebook.
         """
 
     @abstractmethod
@@ -189,8 +202,11 @@ class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC):
                 f"{name} takes {f'a gate of shape {(*x.shape[:-1], self.gates)}' if self.gates else 'no gate'}: "
                 f"got one of shape {tuple(gate.shape)}"
             )
-        if mask is not None and mask.shape != x.shape[:-1]:
-            raise ValueError(f"the mask of {name} must have shape {tuple(x.shape[:-1])}, got {tuple(mask.shape)}")
+        if mask is not None and (mask.shape != x.shape[:-1] or mask.dtype != torch.bool):
+            raise ValueError(
+                f"the mask of {name} must be of torch.bool and have shape {tuple(x.shape[:-1])}, "
+                f"got {mask.dtype} and {tuple(mask.shape)}"
+            )
         if self.training:
             self.check_training(self.estimator)
 
@@ -202,7 +218,9 @@ class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC):
         """
 
     def check_levels(self, codes: Tensor) -> None:
-        """Refuse codes with another number of levels or, on the processor, codes beyond their codebook."""
+        """Refuse codes that are no integers, of another number of levels or, on the processor, of no codeword."""
+        if codes.is_floating_point():
+            raise ValueError(f"codes are integers, got {codes.dtype}: pass codes.long()")
         if codes.shape[-1] != self.levels:
             raise ValueError(
                 f"{type(self).__name__} decodes {self.levels} codes per vector (-1 for absent levels), "
@@ -211,18 +229,18 @@ class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC):
         # On the processor alone: elsewhere the host would wait. One pass finds that all is well in the usual case.
         if codes.device.type != "cpu" or torch.compiler.is_compiling() or not codes.numel():
             return
-        if int(codes.max()) >= min(self.sizes):
+        least, largest = codes.aminmax()
+        if int(least) < -1 or int(largest) >= min(self.sizes):
             for level, (size, part) in enumerate(zip(self.sizes, codes.unbind(-1), strict=True)):
-                if int(part.max()) >= size:
+                worst = int(part.max() if int(part.max()) >= size else part.min())
+                if not -1 <= worst < size:
                     raise ValueError(
-                        f"level {level} holds the code {int(part.max())}, outside its codebook of size {size}: "
+                        f"level {level} holds the code {worst}, outside its codebook of size {size}: "
                         "codes are 0 to size - 1, or -1 where a level is absent"
                     )
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        save_file(weights(self), save_directory / WEIGHTS)
-        config = {"format": "codeword quantizer", "version": VERSION, "quantizer": describe(self)}
-        (save_directory / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        write_module(save_directory, self, KIND)
 
     @classmethod
     def _from_pretrained(
@@ -236,18 +254,15 @@ class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC):
         local_files_only: bool = False,
         **_: object,
     ) -> "Quantizer":
-        folder = Path(model_id)
-        if not folder.is_dir():
-            download = snapshot_download(
-                model_id,
-                allow_patterns=[CONFIG, WEIGHTS],
-                revision=revision,
-                cache_dir=cache_dir,
-                token=token,
-                force_download=force_download,
-                local_files_only=local_files_only,
-            )
-            folder = Path(download)
+        folder = fetched(
+            model_id,
+            [CONFIG, WEIGHTS],
+            revision=revision,
+            cache_dir=cache_dir,
+            token=token,
+            force_download=force_download,
+            local_files_only=local_files_only,
+        )
         model = load(folder)
         if not isinstance(model, cls):
             raise ValueError(f"{model_id} holds a {type(model).__name__}, not a {cls.__name__}: load it as such")
@@ -260,45 +275,10 @@ def load(folder: str | Path) -> Quantizer:
     Raises:
         ValueError: If the folder holds no quantizer, or one of a version or shape that does not fit.
     """
-    folder = Path(folder)
-    path = folder / CONFIG
-    if not path.is_file() or not (folder / WEIGHTS).is_file():
-        raise ValueError(f"{folder} is no codeword model: it needs {CONFIG} and {WEIGHTS}")
-    try:
-        config = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(config, dict) or config.get("format") != "codeword quantizer":
-        raise ValueError(f"{path} does not describe a codeword quantizer: was it written by save_pretrained?")
-    if config.get("version") != VERSION:
-        raise ValueError(f"{path} is of version {config.get('version')}; this codeword reads version {VERSION}")
-    model = build(config.get("quantizer"))
+    model = read_module(Path(folder), KIND)
     if not isinstance(model, Quantizer):
-        raise ValueError(f"{path} describes a {type(model).__name__}, not a quantizer")
-    try:
-        put_weights(model, load_file(folder / WEIGHTS))
-    except (RuntimeError, OSError, SafetensorError) as error:
-        what = " ".join(str(error).split())
-        raise ValueError(f"{folder / WEIGHTS} is damaged or does not fit {path}: {what}") from error
-    return model.eval()
-
-
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    """The state of a model, under the first of its names where a part stands in several places."""
-    first: dict[int, str] = {}
-    state = model.state_dict(keep_vars=True)
-    return {name: v.detach().contiguous() for name, v in state.items() if first.setdefault(id(v), name) == name}
-
-
-def put_weights(model: nn.Module, given: dict[str, Tensor]) -> None:
-    """Give a model what ``weights`` has returned.
-
-    Raises:
-        RuntimeError: If names or shapes do not fit.
-    """
-    first: dict[int, str] = {}
-    names = {name: first.setdefault(id(v), name) for name, v in model.state_dict(keep_vars=True).items()}
-    model.load_state_dict(given | {name: given[own] for name, own in names.items() if own in given}, strict=True)
+        raise ValueError(f"{folder} holds a {type(model).__name__}, not a quantizer")
+    return model
 
 
 def _mean_loss(losses: Tensor, mask: Tensor | None) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from codeword.functional.matmul import linear
+from codeword.functional.matmul import linear, wide
 from codeword.quantizers import statistics
 from codeword.quantizers.base import FullPrecisionBuffers
 from codeword.quantizers.config import describe
@@ -89,10 +89,10 @@ class Codebook(FullPrecisionBuffers):
 
     @property
     def vectors(self) -> Float[Tensor, "size dim"]:
-        """The codewords, differentiable in whatever learns."""
+        """The codewords in float32 at least, differentiable in whatever learns."""
         if isinstance(self.learning, SimVQ):
             return linear(self.table.clone(), self.transform)  # a copy: a later settle counts the table as changed
-        return self.table
+        return wide(self.table)
 
     @property
     def is_seeded(self) -> bool:

@@ -115,6 +115,10 @@ class Rotation(Estimator):
     straight = False
     trains_codebook = False
 
+    def __post_init__(self) -> None:
+        if not self.largest_scale > 0:
+            raise ValueError(f"the largest_scale of Rotation must be positive, got {self.largest_scale}")
+
     def __call__(
         self, x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]
     ) -> Float[Tensor, "*batch dim"]:

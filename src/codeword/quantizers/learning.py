@@ -52,6 +52,9 @@ class Gradient(Learning):
     commitment: float = 0.25
     averaged = False
 
+    def __post_init__(self) -> None:
+        _check_not_negative(self, codebook=self.codebook, commitment=self.commitment)
+
     @property
     def trains_alone(self) -> bool:
         return self.codebook > 0
@@ -85,6 +88,7 @@ class MovingAverage(Learning):
     def __post_init__(self) -> None:
         if not 0 <= self.decay < 1:
             raise ValueError(f"the decay of a MovingAverage must be in [0, 1), got {self.decay}")
+        _check_not_negative(self, commitment=self.commitment, smoothing=self.smoothing)
 
     @property
     def trains_alone(self) -> bool:
@@ -117,9 +121,18 @@ class SimVQ(Learning):
     commitment: float = 0.25
     averaged = False
 
+    def __post_init__(self) -> None:
+        _check_not_negative(self, codebook=self.codebook, commitment=self.commitment)
+
     @property
     def trains_alone(self) -> bool:
         return self.codebook > 0
 
     def losses(self, x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]) -> WeighedError:
         return weighed_error(x, codeword, codebook=self.codebook, commitment=self.commitment)
+
+
+def _check_not_negative(learning: Learning, **values: float) -> None:
+    for name, value in values.items():
+        if not value >= 0:
+            raise ValueError(f"the {name} of a {type(learning).__name__} must be at least 0, got {value}")

@@ -175,6 +175,10 @@ class Refined(Search):
     start: Search = Beam(16)
     sweeps: int = 4
 
+    def __post_init__(self) -> None:
+        if self.sweeps < 0:
+            raise ValueError(f"the sweeps of Refined must be at least 0, got {self.sweeps}")
+
     def __call__(
         self, x: Float[Tensor, "vectors dim"], tables: CrossTables, depth: Int[Tensor, " vectors"] | None = None
     ) -> Int[Tensor, "vectors levels"]:

@@ -49,6 +49,10 @@ class Uniform(Seeding):
     seed: int = 0
     needs_data = False
 
+    def __post_init__(self) -> None:
+        if self.radius is not None and not self.radius > 0:
+            raise ValueError(f"the radius of Uniform must be positive, got {self.radius}")
+
     def __call__(self, x: Float[Tensor, "vectors dim"], size: int, spherical: bool) -> Float[Tensor, "size dim"]:
         radius = 1.0 / size if self.radius is None else self.radius
         generator = torch.Generator().manual_seed(self.seed)
@@ -87,6 +91,10 @@ class KMeans(Seeding):
     steps: int = 10
     seed: int = 0
     needs_data = True
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise ValueError(f"the steps of KMeans must be at least 0, got {self.steps}")
 
     def __call__(self, x: Float[Tensor, "vectors dim"], size: int, spherical: bool) -> Float[Tensor, "size dim"]:
         return _kmeans(x, size, self.steps, self.seed, spherical)

@@ -47,6 +47,8 @@ def check_vectors(vectors: Float[Tensor, "..."], dim: int, what: str) -> None:
     Raises:
         ValueError: With the shape, or the first row that is wrong.
     """
+    if not isinstance(vectors, Tensor):  # as those who come from FAISS have them
+        raise ValueError(f"this index takes {what} as a tensor, got {type(vectors).__name__}: torch.from_numpy(array)")
     if vectors.ndim != 2 or vectors.shape[1] != dim:
         raise ValueError(f"this index takes {what} of shape (rows, {dim}), got {tuple(vectors.shape)}")
     if not vectors.numel():

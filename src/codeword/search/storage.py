@@ -11,8 +11,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from codeword.formats.atomic import atomic_write
-from codeword.quantizers.base import Quantizer, put_weights, weights
+from codeword.quantizers.base import Quantizer
 from codeword.quantizers.config import Plain, build, describe
+from codeword.quantizers.storage import put_weights, weights
 from codeword.search.shortlist import Metric
 
 FORMAT, VERSION, _KEY = "codeword index", 1, "codeword"

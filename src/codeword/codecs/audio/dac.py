@@ -20,7 +20,9 @@ _TRANSFORMERS = (
     (r"^(encoder|decoder)\.snake1\.", r"\1.snake."),
     (r"\.block\.(\d+)\.snake1\.", r".blocks.\1.snake."),
     (r"\.block\.(\d+)\.conv_?t?1\.", r".blocks.\1.conv."),
-    (r"\.block\.(\d+)\.res_unit(\d)\.", lambda found: f".blocks.{found[1]}.units.{int(found[2]) - 1}."),
+    (r"\.block\.(\d+)\.res_unit1\.", r".blocks.\1.units.0."),
+    (r"\.block\.(\d+)\.res_unit2\.", r".blocks.\1.units.1."),
+    (r"\.block\.(\d+)\.res_unit3\.", r".blocks.\1.units.2."),
 )
 _UNIT = {"0": "snake1", "1": "conv1", "2": "snake2", "3": "conv2"}
 

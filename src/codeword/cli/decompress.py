@@ -1,0 +1,91 @@
+"""``codeword decompress``."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
+
+import tyro
+
+from codeword.cli.common import OptionalCount, OptionalPath, check_output, pairs, progress_bar, report_failures
+
+if TYPE_CHECKING:
+    from codeword.codecs.audio.codec import AudioCodec
+    from codeword.data.audio_writer import AudioWriter
+    from codeword.formats.audio import AudioFileReader
+
+_Seconds = Annotated[float | None, tyro.conf.arg(metavar="SECONDS")]
+
+
+@dataclass(frozen=True)
+class Decompress:
+    """Turn a .cw file back into audio, or a folder of them."""
+
+    source: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="CODES")]]
+    """File of codes, - for standard input, or a folder."""
+    out: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
+    """Audio: .wav, .flac or .ogg, - for WAV to standard output, or a folder, which gets .wav."""
+    levels: OptionalCount = None
+    """Use at most so many levels of every frame."""
+    start: _Seconds = None
+    """Begin here."""
+    stop: _Seconds = None
+    """End here."""
+    bits: Literal[16, 24, 32] = 16
+    """Of a sample; 32 are floats."""
+    salvage: bool = False
+    """Decode what is intact of a damaged file; lost frames become silence and are reported."""
+    model: OptionalPath = None
+    """Folder of the model that compressed it; by default the one that comes with codeword."""
+    overwrite: bool = False
+    """Replace existing files."""
+
+    def run(self) -> None:
+        """Decompress one file, or all of a folder that are not there yet."""
+        from codeword.codecs.audio.codec import AudioCodec
+
+        work = pairs(self.source, self.out, ".wav", overwrite=self.overwrite)
+        codec = AudioCodec.default() if self.model is None else AudioCodec.from_pretrained(self.model)
+        if self.source.is_dir():
+            report_failures(work, lambda pair: self._one(codec, *pair))
+            return
+        self._one(codec, *work[0])
+
+    def _one(self, codec: "AudioCodec", source: Path, out: Path) -> None:
+        from codeword.data.audio_writer import AudioWriter
+        from codeword.formats.audio import AudioFileReader
+
+        piped = str(source) == "-"
+        given: Path | BinaryIO = sys.stdin.buffer if piped else source
+        target: Path | BinaryIO = sys.stdout.buffer if str(out) == "-" else out
+        with (
+            AudioFileReader(given, tables=codec.tables) as reader,
+            progress_bar("decompressing", unit=" s") as progress,
+        ):
+            codec.check_reader(reader)
+            header = reader.header
+            writer = AudioWriter(target, rate=header.sample_rate, channels=header.channels, bits=self.bits)
+            if isinstance(target, Path):
+                check_output(target, overwrite=self.overwrite, inputs=() if piped else (source,))
+            with writer:
+                if self.salvage:
+                    self._salvage(codec, reader, writer)
+                else:
+                    for block in codec.decompress(
+                        reader, levels=self.levels, start=self.start or 0.0, stop=self.stop, progress=progress
+                    ):
+                        writer.write(block)
+        seconds = writer.frames / header.sample_rate
+        told = sys.stderr if str(out) == "-" else sys.stdout
+        print(f"{out}: {seconds:.2f} seconds, {header.channels} channels at {header.sample_rate} Hz", file=told)
+        if writer.cut:
+            print(f"codeword: {out}: {writer.cut} samples were beyond full scale and were cut", file=sys.stderr)
+
+    def _salvage(self, codec: "AudioCodec", reader: "AudioFileReader", writer: "AudioWriter") -> None:
+        codes, report = reader.salvage()
+        writer.write(codec.salvage(codes, reader.header.channel_mode))
+        for problem in report.problems:
+            print(f"codeword: {self.source}: {problem}", file=sys.stderr)
+        for first, last in report.missing:
+            span = codec.model.hop / codec.model.sample_rate
+            print(f"codeword: {self.source}: {first * span:.2f} to {last * span:.2f} s are lost", file=sys.stderr)

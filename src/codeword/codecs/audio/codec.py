@@ -1,0 +1,443 @@
+"""Audio to ``.cw`` files and back."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from huggingface_hub import ModelHubMixin
+from jaxtyping import Float, Float32, Int16, Int64
+from torch import Tensor
+
+from codeword.codecs.audio.model import AudioModel
+from codeword.codecs.audio.rate import FileSize, bits_for, codes_at, depth_for_bits, depths_at, scale_for_bits
+from codeword.codecs.audio.reservoir import Reservoir, packed_costs
+from codeword.codecs.audio.storage import FILES, fingerprint, read_audio, write_audio
+from codeword.codecs.audio.transform import AudioTransform, CodedFrames
+from codeword.data.audio_stream import AudioStream
+from codeword.entropy.frames import FrameCounter, FrameTables
+from codeword.formats.audio import AudioFileReader, AudioFileWriter
+from codeword.formats.audio_payload import AudioHeader, short_fingerprint
+from codeword.quantizers.storage import fetched
+
+_MODELS = Path(__file__).parents[2] / "models"
+DEFAULT = "speech-16k"
+_LATE = 4.0  # seconds of the average rate that a causal controller may run ahead or behind
+
+Progress: TypeAlias = Callable[[float, float | None], object]
+"""Called with the seconds done and, where they are known, all seconds."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """As many levels as the importance of a frame buys at this scale."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The same number of levels for every frame."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Kbps:
+    """The scale, or for a model of constant depth the depth, that brings the file to this rate."""
+
+    value: float
+
+
+RateChoice: TypeAlias = Scale | Levels | Kbps
+
+
+class Compressed(NamedTuple):
+    """What was written.
+
+    Attributes:
+        seconds: Length of the signal.
+        num_bytes: Length of the file.
+        levels: Levels per frame, on the average.
+        note: Empty, or why a rate was not met.
+    """
+
+    seconds: float
+    num_bytes: int
+    levels: float
+    note: str
+
+    @property
+    def kbps(self) -> float:
+        """Of the file, headers included; 0 for no signal."""
+        return 8e-3 * self.num_bytes / self.seconds if self.seconds else 0.0
+
+
+class _Measured:
+    """The blocks of a stream, counted."""
+
+    def __init__(self, source: AudioStream) -> None:
+        self.source, self.channels, self.num_samples = source, source.channels, 0
+
+    def __iter__(self) -> Iterator[Float[Tensor, "channels _"]]:
+        for block in self.source:
+            self.num_samples += block.shape[-1]
+            yield _mid_side(block)
+
+
+class _Coded(NamedTuple):
+    """A whole signal in codes of all levels: a few kilobytes a second."""
+
+    codes: Int16[np.ndarray, "channels frames levels"]
+    importance: Float32[np.ndarray, "channels frames"] | None
+    num_samples: int
+
+
+class AudioCodec(ModelHubMixin):
+    """An audio model with what files need.
+
+    ::
+
+        audio ──► windows ──► codes, importance ──► depths for a rate ──► chunks of a .cw file
+        audio ◄── windows ◄── codes ◄─────────────────────────────────────────────┘
+
+    Args:
+        model: A trained model; its weight norm is removed.
+        tables: Its entropy tables; without them codes are packed.
+    """
+
+    def __init__(self, model: AudioModel, tables: FrameTables | None = None):
+        self.model, self.tables, self.transform = model, tables, AudioTransform(model)
+        self.fingerprint = fingerprint(model)
+
+    @classmethod
+    def default(cls) -> "AudioCodec":
+        """The model that comes with codeword: speech at 16 kHz."""
+        return cls(*read_audio(_MODELS / DEFAULT))
+
+    def learn_tables(self, signals: Iterable[Iterable[Float[Tensor, "channels _"]]], scales: Iterable[float]) -> None:
+        """Count the codes of training signals at the scales in use, for range coding.
+
+        Args:
+            signals: Waveforms at the model's rate, in blocks.
+            scales: Scales, taken in turn; not used by a model of constant depth.
+        """
+        varies = self.model.importance is not None
+        counter = FrameCounter(self.model.quantizer.quantizer.sizes, variable_depth=varies)
+        scales = list(scales)
+        for number, blocks in enumerate(signals):
+            for coded in self.transform.encode(blocks):
+                codes = coded.codes.numpy()
+                if coded.importance is not None:
+                    scale = scales[number % len(scales)]
+                    codes = codes_at(codes, depths_at(coded.importance.numpy(), scale, self.model.levels))
+                counter.add(codes)
+        self.tables = counter.tables()
+
+    def compress(
+        self,
+        source: AudioStream,
+        target: BinaryIO,
+        rate: RateChoice,
+        *,
+        streaming: bool = False,
+        progress: Progress | None = None,
+    ) -> Compressed:
+        """Write the codes of a signal.
+
+        Args:
+            source: A signal at the model's rate. Two channels are coded as mid and side, others one by one.
+            target: Where the file goes.
+            rate: What to spend.
+            streaming: Write while reading; a rate is then met by a causal controller, never looking ahead.
+            progress: Called after every window.
+
+        Raises:
+            ValueError: If the rate does not suit the model.
+        """
+        self.check_rate(rate)
+        signal = _Measured(source)
+        windows = self._windows(signal, progress)
+        if streaming:
+            return self._stream(signal, windows, target, rate)
+        coded = self._whole(signal, windows)
+        header = self._header(source.channels, coded.num_samples)
+        counted = _Counted(target)
+        codes = coded.codes.astype(np.int64)
+        depths, note = self._depths(rate, header, codes, coded)
+        if isinstance(depths, int):
+            header = self._header(source.channels, coded.num_samples, depths)
+        with AudioFileWriter(counted, header, tables=self.tables) as writer:
+            writer.write(codes_at(codes, depths))
+        levels = float(np.mean(depths)) if coded.num_samples else 0.0
+        return Compressed(coded.num_samples / self.model.sample_rate, counted.num_bytes, levels, note)
+
+    def decompress(
+        self,
+        reader: AudioFileReader,
+        *,
+        levels: int | None = None,
+        start: float = 0.0,
+        stop: float | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Float[Tensor, "channels _"]]:
+        """The waveform of a file, block by block.
+
+        Args:
+            reader: The file, of this model.
+            levels: How many levels to use at most.
+            start: Seconds to begin at; anything but 0 needs a file that can be sought.
+            stop: Seconds to end at.
+            progress: Called after every window.
+
+        Raises:
+            ValueError: If the file is of another model.
+            FormatError: If it is damaged.
+        """
+        self.check_reader(reader)
+        if start or stop is not None:
+            return self._stretch(reader, levels, start, stop)
+        return self._decode_all(reader, reader.blocks(levels), progress)
+
+    def salvage(self, codes: Int64[np.ndarray, "channels frames levels"], mode: str) -> Float[Tensor, "channels _"]:
+        """The waveform of what ``AudioFileReader.salvage`` returned: silence where frames were lost."""
+        blocks = self.transform.decode([torch.from_numpy(codes)])
+        made = torch.cat([torch.zeros(len(codes), 0), *blocks], -1)
+        lost = torch.from_numpy((codes < 0).all(-1)).repeat_interleave(self.model.hop, 1)
+        return _left_right(torch.where(lost, 0.0, made), mode)
+
+    def check_rate(self, rate: RateChoice) -> None:
+        """Refuse what the model cannot spend.
+
+        Raises:
+            ValueError: Naming what it can.
+        """
+        levels = self.model.levels
+        match rate:
+            case Scale(value):
+                if self.model.importance is None:
+                    raise ValueError(f"this model has a constant depth: choose 1 to {levels} levels instead of a scale")
+                self.model.quantizer.check_scale(value)
+            case Levels(count):
+                if not 1 <= count <= levels:
+                    raise ValueError(f"this model has {levels} levels: choose 1 to {levels}, got {count}")
+            case Kbps(value):
+                if not 0 < value < float("inf"):
+                    raise ValueError(f"a rate in kbps is positive, got {value}")
+
+    def check_reader(self, reader: AudioFileReader) -> None:
+        """Refuse a file of another model.
+
+        Raises:
+            ValueError: Naming both fingerprints.
+        """
+        own = short_fingerprint(self.fingerprint)
+        if reader.header.model != own:
+            raise ValueError(f"the file was written with model {reader.header.model}, this is model {own}")
+
+    def _windows(self, signal: _Measured, progress: Progress | None) -> Iterator[CodedFrames]:
+        source = signal.source
+        if source.rate != self.model.sample_rate:
+            raise ValueError(f"the model works at {self.model.sample_rate} Hz, the signal is at {source.rate} Hz")
+        total = None if source.frames is None else source.frames / source.rate
+        done = 0.0
+        for coded in self.transform.encode(signal):
+            done += coded.codes.shape[1] / self.model.frame_rate
+            yield coded
+            if progress is not None:
+                progress(done if total is None else min(done, total), total)
+
+    def _header(self, channels: int, num_samples: int | None, depth: int | None = None) -> AudioHeader:
+        return AudioHeader(
+            model=short_fingerprint(self.fingerprint),
+            sample_rate=self.model.sample_rate,
+            hop=self.model.hop,
+            sizes=self.model.quantizer.quantizer.sizes,
+            num_samples=num_samples,
+            channels=channels,
+            channel_mode="mid_side" if channels == 2 else "dual",
+            depth=depth,
+        )
+
+    def _whole(self, signal: _Measured, windows: Iterator[CodedFrames]) -> _Coded:
+        codes = [np.zeros((signal.channels, 0, self.model.levels), dtype=np.int16)]
+        importance = [np.zeros((signal.channels, 0), dtype=np.float32)]
+        for coded in windows:
+            codes.append(coded.codes.numpy().astype(np.int16))
+            if coded.importance is not None:
+                importance.append(coded.importance.numpy())
+        varies = self.model.importance is not None
+        joined = np.concatenate(importance, axis=1) if varies else None
+        return _Coded(np.concatenate(codes, axis=1), joined, signal.num_samples)
+
+    def _depths(
+        self, rate: RateChoice, header: AudioHeader, codes: Int64[np.ndarray, "channels frames levels"], coded: _Coded
+    ) -> tuple[Int64[np.ndarray, "channels frames"] | int, str]:
+        """Depths of a whole signal, one number for all if they are constant; and a note."""
+        match rate:
+            case Levels(count):
+                return count, ""
+            case Scale(value):
+                assert coded.importance is not None
+                return depths_at(coded.importance, value, self.model.levels), ""
+            case Kbps(value):
+                if not coded.num_samples:
+                    return 1, ""
+                bits = bits_for(value, coded.num_samples, header.sample_rate)
+                if coded.importance is not None:
+                    size = FileSize(codes, header, tables=self.tables)
+                    found = scale_for_bits(
+                        coded.importance, self.model.levels, bits, size, scales=self.model.quantizer.scales
+                    )
+                    return found.depths, found.note
+                return self._constant_depth(bits, codes, header)
+
+    def _constant_depth(
+        self, bits: int, codes: Int64[np.ndarray, "channels frames levels"], header: AudioHeader
+    ) -> tuple[int, str]:
+        def size(depth: int) -> int:
+            own = self._header(header.channels, header.num_samples, depth)
+            return FileSize(codes, own, tables=self.tables)(np.full(codes.shape[:2], depth))
+
+        depth = depth_for_bits(self.model.levels, bits, size)
+        found = 8 * size(depth)
+        exact = abs(found - bits) <= 0.01 * bits
+        return depth, "" if exact else f"{bits} bits were asked for, {found} are nearest with a constant depth"
+
+    def _stream(
+        self, signal: _Measured, windows: Iterator[CodedFrames], target: BinaryIO, rate: RateChoice
+    ) -> Compressed:
+        constant = rate.count if isinstance(rate, Levels) else None
+        header, counted = self._header(signal.channels, None, constant), _Counted(target)
+        reservoir = self._reservoir(rate.value, header) if isinstance(rate, Kbps) else None
+        spent = frames = 0
+        writer = AudioFileWriter(counted, header, tables=self.tables)
+        for coded in windows:
+            depths = self._depths_now(rate, coded, reservoir)
+            before = counted.num_bytes
+            writer.write(codes_at(coded.codes.numpy(), depths))
+            writer.flush()
+            if reservoir is not None:
+                expected = float(np.array(packed_costs(header))[depths].sum())
+                reservoir.settle(expected - 8 * (counted.num_bytes - before))
+            spent += float(np.mean(depths)) * coded.codes.shape[1]
+            frames += coded.codes.shape[1]
+        writer.close(signal.num_samples)
+        return Compressed(signal.num_samples / self.model.sample_rate, counted.num_bytes, spent / max(frames, 1), "")
+
+    def _reservoir(self, kbps: float, header: AudioHeader) -> Reservoir:
+        if self.model.importance is None:
+            raise ValueError("a model of constant depth cannot follow a rate while streaming: choose levels")
+        income = 1000 * kbps / self.model.frame_rate
+        return Reservoir(
+            packed_costs(header),
+            income,
+            _LATE * self.model.frame_rate * income,
+            scales=self.model.quantizer.scales,
+            channels=header.channels,
+        )
+
+    def _depths_now(
+        self, rate: RateChoice, coded: CodedFrames, reservoir: Reservoir | None
+    ) -> Int64[np.ndarray, "channels frames"] | int:
+        """Depths of the frames that have just come."""
+        if isinstance(rate, Levels):
+            return rate.count
+        assert coded.importance is not None
+        importance = coded.importance.numpy()
+        if reservoir is not None:
+            return reservoir.spend(importance)
+        assert isinstance(rate, Scale)
+        return depths_at(importance, rate.value, self.model.levels)
+
+    def _decode_all(
+        self,
+        reader: AudioFileReader,
+        blocks: Iterator[Int64[np.ndarray, "channels _ levels"]],
+        progress: Progress | None,
+    ) -> Iterator[Float[Tensor, "channels _"]]:
+        held: Tensor | None = None  # only the end of the file tells how much of the last frame counts
+        done, mode = 0, reader.header.channel_mode
+        for made in self.transform.decode(torch.from_numpy(block) for block in blocks):
+            if held is not None:
+                yield held
+                done += held.shape[-1]
+                if progress is not None:
+                    total = reader.header.num_samples
+                    rate = self.model.sample_rate
+                    progress(done / rate, None if total is None else total / rate)
+            held = _left_right(made, mode)
+        if held is not None:
+            total = reader.num_samples
+            yield held if total is None else held[:, : total - done]
+
+    def _stretch(
+        self, reader: AudioFileReader, levels: int | None, start: float, stop: float | None
+    ) -> Iterator[Float[Tensor, "channels _"]]:
+        rate, hop, total = self.model.sample_rate, self.model.hop, reader.num_samples
+        if total is None:
+            raise ValueError("a stretch of a pipe cannot be sought: save the file first")
+        first, last = round(start * rate), total if stop is None else round(stop * rate)
+        if not 0 <= first <= last <= total:
+            raise ValueError(f"the signal is {total / rate:g} seconds long: start and stop lie within, in this order")
+        before = max(0, first // hop - self.model.reach[1])
+        after = min(-(-total // hop), -(-last // hop) + self.model.reach[1])
+        codes = torch.from_numpy(reader.read(before, after, levels))
+        made = torch.cat([torch.zeros(len(codes), 0), *self.transform.decode([codes])], -1)
+        yield _left_right(made, reader.header.channel_mode)[:, first - before * hop : last - before * hop]
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        write_audio(save_directory, self.model, self.tables)
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | bool | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        **_: object,
+    ) -> "AudioCodec":
+        folder = fetched(
+            model_id,
+            FILES,
+            revision=revision,
+            cache_dir=cache_dir,
+            token=token,
+            force_download=force_download,
+            local_files_only=local_files_only,
+        )
+        return cls(*read_audio(folder))
+
+
+class _Counted:
+    """A file that knows how much it was given."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.num_bytes = file, 0
+
+    def write(self, data: bytes, /) -> int | None:
+        taken = self._file.write(data)
+        self.num_bytes += len(data) if taken is None else taken
+        return taken
+
+
+def _mid_side(block: Float[Tensor, "channels time"]) -> Float[Tensor, "channels time"]:
+    """Half the sum and half the difference of two channels; others as they are."""
+    if len(block) != 2:
+        return block
+    left, right = block
+    return torch.stack([left + right, left - right]) / 2
+
+
+def _left_right(block: Float[Tensor, "channels time"], mode: str) -> Float[Tensor, "channels time"]:
+    """Undo ``_mid_side``."""
+    if mode != "mid_side":
+        return block
+    mid, side = block
+    return torch.stack([mid + side, mid - side])

@@ -1,0 +1,64 @@
+"""The folder of an audio model: networks, entropy tables, and the fingerprint of what decodes."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from codeword.codecs.audio.model import AudioModel
+from codeword.entropy.frames import FrameTables
+from codeword.quantizers.config import describe
+from codeword.quantizers.storage import CONFIG, WEIGHTS, read_module, write_module
+
+KIND, TABLES = "audio", "tables.safetensors"
+FILES = [CONFIG, WEIGHTS, TABLES]
+_DECODES = (".project_out.weight", ".project_out.bias", ".codebook.table")
+
+
+def fingerprint(model: AudioModel) -> str:
+    """SHA-256, in hexadecimal, of what turns codes into a waveform: decoder, codebooks and their projections."""
+    arguments = {name: describe(value) for name, value in model.arguments().items()}
+    digest = hashlib.sha256(json.dumps(arguments, sort_keys=True).encode())
+    for name, value in sorted(model.state_dict().items()):
+        if name.startswith("decoder.") or name.endswith(_DECODES):
+            digest.update(name.encode() + value.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_audio(folder: Path, model: AudioModel, tables: FrameTables | None, *, half: bool = False) -> None:
+    """Write a model and its tables into an existing folder.
+
+    Args:
+        folder: Where.
+        model: Without weight norm.
+        tables: Its tables.
+        half: Whether to write weights in half precision; the model that is read again has another fingerprint.
+    """
+    write_module(folder, model, KIND, dtype=torch.float16 if half else None)
+    if tables is not None:
+        save_file(tables.arrays(), folder / TABLES)
+
+
+def read_audio(folder: Path) -> tuple[AudioModel, FrameTables | None]:
+    """Read a model and, where there are some, its tables.
+
+    Raises:
+        ValueError: In one line that names the folder, if it holds no model or a damaged one.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"there is no model {folder}: give the folder that codeword train audio made")
+    model = read_module(folder, KIND)
+    if not isinstance(model, AudioModel):
+        raise ValueError(f"{folder} holds a {type(model).__name__}, not an audio model")
+    try:
+        found = load_file(folder / TABLES) if (folder / TABLES).is_file() else None
+        tables = None if found is None else FrameTables.from_arrays(found)
+    except (SafetensorError, OSError, ValueError) as error:
+        what = " ".join(str(error).split())
+        raise ValueError(f"{folder / TABLES} is damaged, restore the model or train it again: {what}") from error
+    if tables is not None and tables.sizes != model.quantizer.quantizer.sizes:
+        raise ValueError(f"{folder / TABLES} belongs to another model: restore the one that {folder} was saved with")
+    return model, tables

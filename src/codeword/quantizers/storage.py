@@ -1,0 +1,103 @@
+"""Modules in folders: what builds them again, as JSON, beside their weights, as safetensors."""
+
+import json
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from codeword.quantizers.config import build, describe
+
+CONFIG, WEIGHTS, VERSION = "config.json", "model.safetensors", 1
+
+
+def write_module(folder: Path, module: nn.Module, kind: str, *, dtype: torch.dtype | None = None) -> None:
+    """Write a module that can say which arguments would build it again.
+
+    Args:
+        folder: Where; it exists.
+        module: What.
+        kind: Its word for itself, such as ``quantizer``.
+        dtype: What floating-point weights are rounded to; as they are if not given.
+    """
+    state = weights(module)
+    if dtype is not None:
+        state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
+    save_file(state, folder / WEIGHTS)
+    config = {"format": f"codeword {kind}", "version": VERSION, kind: describe(module)}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+
+
+def read_module(folder: Path, kind: str) -> nn.Module:
+    """Read what ``write_module`` wrote, in evaluation mode and in the dtypes that its class gives it.
+
+    Raises:
+        ValueError: If the folder holds nothing of this kind, or something of a version or shape that does not fit.
+    """
+    path = folder / CONFIG
+    if not path.is_file() or not (folder / WEIGHTS).is_file():
+        raise ValueError(f"{folder} is no codeword model: it needs {CONFIG} and {WEIGHTS}")
+    try:
+        config = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(config, dict) or config.get("format") != f"codeword {kind}":
+        raise ValueError(f"{path} does not describe a codeword {kind}: was it written by save_pretrained?")
+    if config.get("version") != VERSION:
+        raise ValueError(f"{path} is of version {config.get('version')}; this codeword reads version {VERSION}")
+    module = build(config.get(kind))
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"{path} describes a {type(module).__name__}, not a {kind}")
+    try:
+        put_weights(module, load_file(folder / WEIGHTS))
+    except (RuntimeError, OSError, SafetensorError) as error:
+        what = " ".join(str(error).split())
+        raise ValueError(f"{folder / WEIGHTS} is damaged or does not fit {path}: {what}") from error
+    return module.eval()
+
+
+def fetched(
+    model_id: str,
+    patterns: list[str],
+    *,
+    revision: str | None,
+    cache_dir: str | Path | None,
+    token: str | bool | None,
+    force_download: bool,
+    local_files_only: bool,
+) -> Path:
+    """The folder of a model: the given one, or that of a download."""
+    if Path(model_id).is_dir():
+        return Path(model_id)
+    return Path(
+        snapshot_download(
+            model_id,
+            allow_patterns=patterns,
+            revision=revision,
+            cache_dir=cache_dir,
+            token=token,
+            force_download=force_download,
+            local_files_only=local_files_only,
+        )
+    )
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    """The state of a model, under the first of its names where a part stands in several places."""
+    first: dict[int, str] = {}
+    state = model.state_dict(keep_vars=True)
+    return {name: v.detach().contiguous() for name, v in state.items() if first.setdefault(id(v), name) == name}
+
+
+def put_weights(model: nn.Module, given: dict[str, Tensor]) -> None:
+    """Give a model what ``weights`` has returned.
+
+    Raises:
+        RuntimeError: If names or shapes do not fit.
+    """
+    first: dict[int, str] = {}
+    names = {name: first.setdefault(id(v), name) for name, v in model.state_dict(keep_vars=True).items()}
+    model.load_state_dict(given | {name: given[own] for name, own in names.items() if own in given}, strict=True)
