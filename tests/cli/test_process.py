@@ -95,12 +95,13 @@ def much(place):
     return place
 
 
-def test_an_interruption_leaves_nothing(much):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_leaves_nothing(much, sent, code):
     before = _listing(much)
     process = _started("encode additive much.npy additive.cw --overwrite", much, ".additive.cw.*.part")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, complaint = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert complaint == "codeword: interrupted; nothing half-written was left\n"
     assert _listing(much) == before
 

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from codeword.cli.errors import Terminated
 from codeword.codecs.vectors import VectorCodec
 
 QUICK = "--quantizer product --levels 2 --size 4 --steps 2"
@@ -184,12 +185,13 @@ def test_a_full_disk_leaves_no_model(run, place, monkeypatch):
     assert not list(place.glob(".*.part"))
 
 
-def test_an_interrupted_training_says_where_it_goes_on(run, place, monkeypatch):
+@pytest.mark.parametrize(("interruption", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_an_interrupted_training_says_where_it_goes_on(run, place, monkeypatch, interruption, code):
     def stop(quantizer, data, config, *, checkpoint, **_):
         checkpoint.touch()
-        raise KeyboardInterrupt
+        raise interruption
 
     monkeypatch.setattr("codeword.training.em.train", stop)
     ran = run(f"train vectors x.npy --out model {QUICK}")
-    assert ran.code == 130
+    assert ran.code == code
     assert ran.err == "codeword: interrupted, no model was written; the same command goes on from model.resume\n"

@@ -246,11 +246,12 @@ class Values:
     def test_codes_beyond_a_codebook_are_named(self):
         quantizer = self.trained()
         for level, size in enumerate(quantizer.sizes):
-            codes = quantizer.encode(vectors(5, self.dim))
-            codes[3, level] = size
-            with pytest.raises(ValueError, match=f"level {level} holds the code {size}") as error:
-                quantizer.decode(codes)
-            assert one_line(error)
+            for wrong in (size, -2, -100):
+                codes = quantizer.encode(vectors(5, self.dim))
+                codes[3, level] = wrong
+                with pytest.raises(ValueError, match=f"level {level} holds the code {wrong}") as error:
+                    quantizer.decode(codes)
+                assert one_line(error)
 
     @pytest.mark.parametrize("dtype", [torch.int16, torch.int32])
     def test_codes_may_be_small_integers(self, dtype):
@@ -314,10 +315,14 @@ class Values:
         quantizer, x = self.trained(), vectors(dim=self.dim)
         mistakes = [
             lambda: quantizer(x, torch.ones(ROWS - 1, dtype=torch.bool)),
+            lambda: quantizer(x, torch.ones(ROWS, dtype=torch.int64)),
             lambda: quantizer(x, None, torch.ones(ROWS, quantizer.gates + 1)),
             lambda: quantizer.encode(x, depth=quantizer.gates + 1),
             lambda: quantizer.encode(x, depth=-1),
+            lambda: quantizer.encode(x, depth=0.5),
+            lambda: quantizer.encode(x, depth=torch.ones(ROWS - 1, dtype=torch.int64)),
             lambda: quantizer.decode(torch.zeros(3, quantizer.levels + 1, dtype=torch.int64)),
+            lambda: quantizer.decode(torch.zeros(3, quantizer.levels)),
             lambda: quantizer(x.long()),
             lambda: quantizer(torch.zeros(())),
         ]

@@ -144,6 +144,11 @@ def test_npz_arrays_by_name(tmp_path):
     assert len(open_vectors(tmp_path / "a.npz", "query")) == 2
     with pytest.raises(DataError, match="holds 2 arrays with two axes, not one: name one of base, query"):
         open_vectors(tmp_path / "a.npz")
+    np.savez(tmp_path / "none.npz")
+    np.savez(tmp_path / "line.npz", line=ROWS[0])
+    for name, held in (("none", "nothing"), ("line", "line")):
+        with pytest.raises(DataError, match=rf"holds no array with two axes, .*: it holds {held}$"):
+            open_vectors(tmp_path / f"{name}.npz")
     with pytest.raises(DataError, match="has no array 'learn': it holds base, query"):
         open_vectors(tmp_path / "a.npz", "learn")
     with pytest.raises(DataError, match=r"vectors are one array of a \.npz file, got 2 names"):

@@ -114,6 +114,17 @@ def test_costs_are_those_of_the_formulas():
     assert int(rows["product"][2]) < int(rows["additive"][2])
 
 
+def test_a_count_that_a_convention_does_not_have_is_a_dash():
+    single = {row[0]: row[1:] for row in cost_rows(CostSettings(dim=8, size=16, levels=1, beam=4, sweeps=0))}
+    assert [single[name][0] == "-" for name in ("product", "residual, greedy", "additive")] == [True, True, False]
+    assert "-" not in [row[1] for row in single.values()]
+    wide = {row[0]: row[1:] for row in cost_rows(CostSettings(dim=8, size=4, levels=2, beam=5, sweeps=0))}
+    assert float(wide["additive"][0]) == pytest.approx(
+        additive_wmops(8, 4, 2, 5, convention=Convention.PUBLISHED), rel=1e-5
+    )
+    assert wide["additive"][1] == "-"
+
+
 @pytest.mark.parametrize("field", ["dim", "size", "levels", "beam"])
 def test_impossible_costs_name_the_field(field):
     settings = CostSettings(dim=8, size=8, levels=2, beam=2, sweeps=0)._replace(**{field: 0})

@@ -1,5 +1,6 @@
 """Exact search against brute force in float64."""
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -91,6 +92,14 @@ def test_no_vectors_and_no_queries():
     index = FlatIndex(6, metric="ip")
     index.add(torch.empty(0, 6))
     assert (index.search(torch.randn(1, 6), 2).distances == -np.inf).all()
+
+
+def test_arrays_are_named_with_the_way_out(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the shape hook of the tests speaks first
+    index = index_of(vectors(4, 6))
+    for call in (lambda: index.add(np.zeros((2, 6), np.float32)), lambda: index.search(np.zeros((2, 6)), 1)):
+        with pytest.raises(ValueError, match=r"as a tensor, got ndarray: torch\.from_numpy\(array\)"):
+            call()
 
 
 def test_what_a_caller_gets_wrong():

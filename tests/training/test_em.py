@@ -1,5 +1,6 @@
 import itertools
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -179,6 +180,13 @@ def test_what_cannot_be_trained_is_refused():
         train(VectorQuantizer(DIM, 4), vectors(50), weights=-torch.ones(50))
     with pytest.raises(ValueError, match="steps must be at least 1"):
         EMConfig(steps=0)
+
+
+@pytest.mark.parametrize("data", [np.zeros((50, DIM), np.float32), "learn.npy"])
+def test_arrays_and_paths_are_named_with_the_way_out(data, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the shape hook of the tests speaks first
+    with pytest.raises(ValueError, match=f"got {type(data).__name__}: torch.from_numpy"):
+        train(VectorQuantizer(DIM, 4), data)
 
 
 def test_greedy_levels_are_trained_greedily():

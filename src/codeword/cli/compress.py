@@ -42,7 +42,7 @@ class Compress:
 
         rate = self._rate()
         work = pairs(self.source, self.out, ".cw", overwrite=self.overwrite)
-        codec = AudioCodec.default() if self.model is None else AudioCodec.from_pretrained(self.model)
+        codec = AudioCodec.open(self.model)
         codec.check_rate(rate)
         if self.source.is_dir():
             report_failures(work, lambda pair: self._one(codec, rate, *pair))

@@ -45,7 +45,7 @@ class Decompress:
         from codeword.codecs.audio.codec import AudioCodec
 
         work = pairs(self.source, self.out, ".wav", overwrite=self.overwrite)
-        codec = AudioCodec.default() if self.model is None else AudioCodec.from_pretrained(self.model)
+        codec = AudioCodec.open(self.model)
         if self.source.is_dir():
             report_failures(work, lambda pair: self._one(codec, *pair))
             return

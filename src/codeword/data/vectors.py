@@ -318,7 +318,9 @@ def _npz_entry(path: Path, archive: zipfile.ZipFile, name: str | None) -> zipfil
         with archive.open(entry) as file:
             if len(_npy_header(path, file).shape) == 2:
                 matrices.append(entry)
-    if len(matrices) != 1:
+    if not matrices:
+        raise DataError(f"{path} holds no array with two axes, (vectors, dimensions): it holds {listed}")
+    if len(matrices) > 1:
         raise DataError(f"{path} holds {len(matrices)} arrays with two axes, not one: name one of {listed}")
     return matrices[0]
 

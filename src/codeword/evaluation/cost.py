@@ -51,6 +51,7 @@ def cost_rows(settings: CostSettings) -> list[tuple[str, ...]]:
     """
     _check(settings)
     dim, size, levels, beam, _ = settings
+    product_wmops(dim, size, levels)  # refuses blocks that do not divide the dimension
     published: dict[str, Callable[[Convention], float]] = {
         "product": lambda c: product_wmops(dim, size, levels, convention=c),
         "residual, greedy": lambda c: residual_wmops(dim, size, levels, convention=c),
@@ -61,13 +62,17 @@ def cost_rows(settings: CostSettings) -> list[tuple[str, ...]]:
     ]
     for name, cost in _costs(settings).items():
         wmops = published.get(name)
-        known = (
-            ("", "")
-            if wmops is None
-            else tuple(f"{wmops(c):.6g}" for c in (Convention.PUBLISHED, Convention.CORRECTED))
-        )
+        known = ("", "") if wmops is None else tuple(_wmops(wmops, c) for c in Convention)
         rows.append((name, *known, str(cost.flops), str(cost.table_adds), str(cost.comparisons), str(cost.bytes)))
     return rows
+
+
+def _wmops(count: Callable[[Convention], float], convention: Convention) -> str:
+    """A count, or a dash where a convention has none: for one level, or a beam wider than the codebook."""
+    try:
+        return f"{count(convention):.6g}"
+    except ValueError:
+        return "-"
 
 
 def limit_rows(settings: CostSettings) -> list[tuple[str, ...]]:

@@ -1,16 +1,21 @@
 """What a file or a folder of ours is, and whether it is intact."""
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float64
 from safetensors import SafetensorError, safe_open
 
 from codeword.codecs.vectors import VectorCodec
+from codeword.entropy.frames import FrameTables
 from codeword.entropy.tables import TOTAL, CodeTables
 from codeword.evaluation.indexing import read_index
+from codeword.formats.audio import KIND as AUDIO
+from codeword.formats.audio_inspection import AudioInspection, inspect_audio
 from codeword.formats.container import MAGIC
 from codeword.formats.errors import FormatError
 from codeword.formats.inspection import inspect
@@ -19,6 +24,7 @@ from codeword.search import CodedIndex, FlatIndex, InvertedIndex
 from codeword.training import checkpoint
 
 _NO_CHECKSUM = "complete and readable (files of this kind carry no checksum)"
+_SPANS = 60  # values that a row of depths is summed up in
 _OURS = "give a model folder, a .cw file, an index or a checkpoint"
 
 
@@ -34,8 +40,12 @@ class PathReport(NamedTuple):
     intact: bool
 
 
-def inspect_path(path: Path) -> PathReport:
+def inspect_path(path: Path, tables: FrameTables | None = None) -> PathReport:
     """Read a ``.cw`` file, a model, an index or a checkpoint whole and describe it.
+
+    Args:
+        path: The file or folder.
+        tables: Those of the model of a range-coded audio file, to tell its depths.
 
     Raises:
         ValueError: If it is none of these; a damaged header counts as none.
@@ -51,7 +61,7 @@ def inspect_path(path: Path) -> PathReport:
     if head[8:] == b"{":  # safetensors: a length, then a JSON header
         return _whole(_tensors(path))
     if head[:1] == MAGIC[:1] or path.suffix == ".cw":
-        return _container(path)
+        return _container(path, tables)
     begins = f"starts with {head[:8]!r}" if head else "is empty"
     raise ValueError(f"{path} is no file of codeword, it {begins}: {_OURS}")
 
@@ -60,14 +70,17 @@ def _whole(lines: Iterator[str]) -> PathReport:
     return PathReport(tuple(lines), True)
 
 
-def _container(path: Path) -> PathReport:
+def _container(path: Path, tables: FrameTables | None) -> PathReport:
     try:
         found = inspect(path)
+        described = [f"{name}: {value}" for name, value in found.header.items()]
+        if found.kind == AUDIO:
+            described = list(_audio(inspect_audio(path, tables), 8 * found.payload_bytes / 1000))
     except FormatError as error:
         raise FormatError(f"{path}, {error.where}", error.problem) from error
     lines = [
         f"{path}: codeword container version {found.version}, kind {found.kind}",
-        *(f"  {name}: {value}" for name, value in found.header.items()),
+        *(f"  {line}" for line in described),
         f"  items: {found.items} in {found.num_chunks} chunks",
         f"  bytes: {found.file_bytes} (header {found.header_bytes}, payload {found.payload_bytes})",
     ]
@@ -80,6 +93,35 @@ def _container(path: Path) -> PathReport:
         *(f"  lost: items {start} to {stop - 1}" for start, stop in found.missing),
     ]
     return PathReport(tuple(lines), found.intact)
+
+
+def _audio(found: AudioInspection, payload_kbits: float) -> Iterator[str]:
+    header = found.header
+    channels = {1: "1 channel"}.get(header.channels, f"{header.channels} channels, {header.channel_mode}")
+    frame_rate = header.sample_rate / header.hop
+    yield f"model: {header.model}"
+    yield f"length: {found.seconds:.3f} seconds at {header.sample_rate} Hz, {channels}"
+    yield f"frames: {frame_rate:.3f} per second, of {header.hop} samples"
+    depth = "variable depth" if header.depth is None else f"constant depth {header.depth}"
+    yield f"levels: {_short(header.sizes)}, {depth}"
+    yield "payload: packed" if header.tables is None else f"payload: range-coded with tables {header.tables}"
+    if found.seconds:
+        yield f"kbps: {found.kbps:.3f} in the file, {payload_kbits / found.seconds:.3f} of it codes"
+    if found.depth_per_second is None or found.shares is None or found.level_kbps is None:
+        yield "depths: coded with tables of the model, which were not given"
+        return
+    for level, (size, share, kbps) in enumerate(zip(header.sizes, found.shares, found.level_kbps, strict=True)):
+        yield f"level {level}: {math.log2(size):.2f} bits, in {100 * share:.1f} % of frames, {kbps:.3f} kbps"
+    yield from _depths(found.depth_per_second)
+
+
+def _depths(per_second: Float64[np.ndarray, " seconds"]) -> Iterator[str]:
+    """At most 60 means, over as many seconds each as that takes."""
+    span = max(-(-len(per_second) // _SPANS), 1)
+    spans = [per_second[start : start + span] for start in range(0, len(per_second), span)]
+    means = [f"{part[known].mean():.1f}" if (known := np.isfinite(part)).any() else "lost" for part in spans]
+    for start in range(0, len(means), 10):
+        yield f"depth from second {start * span} on, every {span}: {' '.join(means[start : start + 10])}"
 
 
 def _tensors(path: Path) -> Iterator[str]:

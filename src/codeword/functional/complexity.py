@@ -68,7 +68,7 @@ def additive_wmops(
     """
     _check_positive(dim=dim, size=size, levels=levels, beam=beam)
     if convention is Convention.CORRECTED and beam > size:
-        raise ValueError(f"beam must be at most the codebook size {size}, got {beam}: only PUBLISHED counts on")
+        raise ValueError(f"beam must be at most the codebook size {size}, got {beam}: Convention.PUBLISHED takes it")
     operations = _distances(levels * size, dim) + _sort(levels * size, beam) + beam
     for used in range(1, levels):
         free = (levels - used) * size

@@ -74,6 +74,11 @@ class VectorStream:
         chunk: int = 32768,
         device: torch.device | None = None,
     ):
+        if not isinstance(data, Tensor | VectorData):
+            raise ValueError(
+                f"vectors come as a tensor or an open file, got {type(data).__name__}: torch.from_numpy(array) makes "
+                "the one, codeword.data.vectors.open_vectors(path) the other"
+            )
         if isinstance(data, Tensor) and data.ndim != 2:
             raise ValueError(f"vectors come as a matrix (vectors, features): got shape {tuple(data.shape)}")
         if weights is not None:

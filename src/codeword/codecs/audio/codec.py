@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from codeword.data.audio_stream import AudioStream
 from codeword.entropy.frames import FrameCounter, FrameTables
 from codeword.formats.audio import AudioFileReader, AudioFileWriter
 from codeword.formats.audio_payload import AudioHeader, short_fingerprint
+from codeword.formats.container import BinaryWriter
 from codeword.quantizers.storage import fetched
 
 _MODELS = Path(__file__).parents[2] / "models"
@@ -113,9 +114,13 @@ class AudioCodec(ModelHubMixin):
         self.fingerprint = fingerprint(model)
 
     @classmethod
-    def default(cls) -> "AudioCodec":
-        """The model that comes with codeword: speech at 16 kHz."""
-        return cls(*read_audio(_MODELS / DEFAULT))
+    def open(cls, folder: Path | None = None) -> "AudioCodec":
+        """The codec in a folder, by default the one that comes with codeword: speech at 16 kHz.
+
+        Raises:
+            ValueError: In one line that names the folder, if it holds no model or a damaged one.
+        """
+        return cls(*read_audio(_MODELS / DEFAULT if folder is None else folder))
 
     def learn_tables(self, signals: Iterable[Iterable[Float[Tensor, "channels _"]]], scales: Iterable[float]) -> None:
         """Count the codes of training signals at the scales in use, for range coding.
@@ -139,7 +144,7 @@ class AudioCodec(ModelHubMixin):
     def compress(
         self,
         source: AudioStream,
-        target: BinaryIO,
+        target: BinaryWriter,
         rate: RateChoice,
         *,
         streaming: bool = False,
@@ -307,7 +312,7 @@ class AudioCodec(ModelHubMixin):
         return depth, "" if exact else f"{bits} bits were asked for, {found} are nearest with a constant depth"
 
     def _stream(
-        self, signal: _Measured, windows: Iterator[CodedFrames], target: BinaryIO, rate: RateChoice
+        self, signal: _Measured, windows: Iterator[CodedFrames], target: BinaryWriter, rate: RateChoice
     ) -> Compressed:
         constant = rate.count if isinstance(rate, Levels) else None
         header, counted = self._header(signal.channels, None, constant), _Counted(target)
@@ -418,7 +423,7 @@ class AudioCodec(ModelHubMixin):
 class _Counted:
     """A file that knows how much it was given."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryWriter) -> None:
         self._file, self.num_bytes = file, 0
 
     def write(self, data: bytes, /) -> int | None:

@@ -33,6 +33,7 @@ class Weights(NamedTuple):
     mel: float = 15.0
     stft: float = 0.0
     waveform: float = 0.0
+    si_sdr: float = 0.0
     feature: float = 2.0
     adversarial: float = 1.0
     rate: float = 2.0
@@ -175,6 +176,8 @@ class AudioTask(Task[NumberedBatch]):
             loss = loss + config.weights.stft * stft_loss(audio, batch.audio, config.stfts)
         if config.weights.waveform:
             loss = loss + config.weights.waveform * waveform_loss(audio, batch.audio)
+        if config.weights.si_sdr:
+            loss = loss - config.weights.si_sdr * si_sdr(audio, batch.audio).clamp(-60.0, 60.0).mean()
         spent = (quantized.codes >= 0).float().sum(-1).mean()
         metrics = {"mel": mel, "quantizer": quantized.loss, "rate": rate, "levels": spent}
         return _Made(batch.number, audio, loss, metrics)
