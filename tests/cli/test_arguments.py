@@ -18,7 +18,19 @@ def test_help_names_every_verb(run):
     ran = run("--help")
     assert ran.code == 0
     assert not ran.err
-    for verb in ("train", "encode", "decode", "index", "search", "evaluate", "inspect", "complexity", "demo"):
+    for verb in (
+        "train",
+        "compress",
+        "decompress",
+        "encode",
+        "decode",
+        "index",
+        "search",
+        "evaluate",
+        "inspect",
+        "complexity",
+        "demo",
+    ):
         assert verb in VERBS
         assert f"• {verb} " in ran.out or f"* {verb} " in ran.out
 
@@ -42,7 +54,7 @@ def test_help_needs_no_torch():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("", "a command is needed: train, encode"),
+        ("", "a command is needed: train, compress, decompress, encode"),
         ("encod a b c", "there is no command 'encod', perhaps encode"),
         ("xyzzy", "there is no command 'xyzzy': codeword --help lists all"),
         ("--versio", "perhaps --version"),

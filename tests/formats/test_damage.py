@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from codeword.entropy.tables import CodeTables
 from codeword.formats import salvage as salvage_module
-from codeword.formats import vectors as vectors_module
+from codeword.formats import source as source_module
 from codeword.formats.container import ContainerWriter, read_header
 from codeword.formats.errors import FormatError
 from codeword.formats.inspection import inspect
@@ -329,6 +329,6 @@ def test_codes_that_cost_no_bytes_fill_no_memory():
 
 
 def test_codes_that_cost_their_bytes_are_all_read(monkeypatch):
-    monkeypatch.setattr(vectors_module, "_FREE_CODES", 10)
+    monkeypatch.setattr(source_module, "FREE_CODES", 10)
     assert np.array_equal(VectorCodesReader(io.BytesIO(VARIANTS["packed"])).read_all(), CODES)
     assert np.array_equal(salvage(VARIANTS["packed"]).codes, CODES)

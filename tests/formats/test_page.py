@@ -1,12 +1,16 @@
 """docs/formats.md is normative: its example, its table and its limits are those of the code."""
 
+import io
 import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from codeword.formats import container, vector_payload, vectors
+from codeword.entropy import depths
+from codeword.formats import audio, audio_payload, container, vector_payload, vectors
+from codeword.formats.audio_payload import AudioHeader
 from codeword.functional.radix import grouping
 
 PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
@@ -23,11 +27,13 @@ def dump(data):
         yield f"{offset:04x}  {row.hex(' '):<47}  {text}"
 
 
-def test_the_example_runs_and_makes_the_bytes_shown():
-    (program,) = blocks("python")
-    names = {}
-    exec(compile(program, "formats.md", "exec"), names)
-    assert "\n".join(dump(names["file"].getvalue())) + "\n" == blocks("text")[-1]
+def test_the_examples_run_and_make_the_bytes_shown():
+    dumps = [block for block in blocks("text") if block.startswith("0000")]
+    assert len(dumps) == 2
+    for program, shown in zip(blocks("python"), dumps, strict=True):
+        names = {}
+        exec(compile(program, "formats.md", "exec"), names)
+        assert "\n".join(dump(names["file"].getvalue())) + "\n" == shown
 
 
 def test_the_table_of_groups_is_right():
@@ -48,6 +54,11 @@ def test_the_table_of_groups_is_right():
         ("never more than 2^22 (4 194 304) codes", vector_payload.MAX_CHUNK_CODES),
         ("list of 1 to 4096 codebook sizes", vector_payload.MAX_LEVELS),
         ("A chunk holds 65536 vectors", vectors.CHUNK_ROWS),
+        ("A chunk holds 40 seconds", audio.CHUNK_SECONDS),
+        ("never more than 2^20 (1 048 576) codes", audio_payload.MAX_CHUNK_CODES),
+        ("there are 1 to 255 channels", audio_payload.MAX_CHANNELS),
+        ("and 1 to 64 levels", audio_payload.MAX_LEVELS),
+        ("There are 1 to 255 sets", depths.MAX_SETS),
     ],
 )
 def test_the_limits_are_those_of_the_code(text, value):
@@ -58,4 +69,16 @@ def test_the_limits_are_those_of_the_code(text, value):
 
 def test_the_fields_are_those_of_the_code():
     named = re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE)
-    assert named == sorted(vector_payload.VectorHeader.__dataclass_fields__)
+    described = AudioHeader(
+        model="0" * 16, sample_rate=1, hop=1, sizes=(2,), channels=2, channel_mode="mid_side", tables="0" * 16
+    )
+    assert named == sorted(vector_payload.VectorHeader.__dataclass_fields__) + sorted(described.to_fields())
+
+
+def test_the_cost_of_a_minute_is_the_one_stated():
+    codes = np.zeros((1, 3000, 12), dtype=int)
+    header = AudioHeader(model="0" * 16, sample_rate=16000, hop=320, sizes=(1024,) * 12, num_samples=960_000, depth=12)
+    file = io.BytesIO()
+    with audio.AudioFileWriter(file, header) as writer:
+        writer.write(codes)
+    assert f"takes {len(file.getvalue()):,} bytes".replace(",", " ") in " ".join(PAGE.split())

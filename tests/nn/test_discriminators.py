@@ -103,6 +103,21 @@ def test_every_parameter_learns():
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in judge.parameters())
 
 
+def test_frozen_maps_are_the_same_and_teach_only_the_audio():
+    judge, _ = loaded()
+    audio = noise(8, 2, 200).requires_grad_()
+    other = audio.detach().clone().requires_grad_()
+    maps, frozen = judge(audio), judge.frozen(other)
+    for some, same in zip(maps, frozen, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(some, same, strict=True))
+    generator_loss(frozen).backward()
+    assert all(p.grad is None for p in judge.parameters())
+    generator_loss(maps).backward()
+    assert audio.grad is not None
+    assert other.grad is not None
+    assert torch.allclose(other.grad, audio.grad, rtol=0, atol=EXACT)
+
+
 def test_learns_to_tell_signals_apart():
     torch.manual_seed(0)
     judge = Discriminator(SMALL)

@@ -21,6 +21,14 @@ _COUNT = PrimitiveConstructorSpec(  # tyro's own for a union would answer with a
     is_instance=lambda value: value is None or isinstance(value, int),
     str_from_instance=lambda value: [str(value)],
 )
+_FLOAT = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="FLOAT",
+    instance_from_str=lambda words: float(words[0]),
+    is_instance=lambda value: value is None or isinstance(value, float),
+    str_from_instance=lambda value: [str(value)],
+)
+OptionalNumber: TypeAlias = Annotated[float | None, _FLOAT, tyro.conf.arg(help_behavior_hint=_OPTIONAL)]
 OptionalCount: TypeAlias = Annotated[int | None, _COUNT, tyro.conf.arg(help_behavior_hint=_OPTIONAL)]
 OptionalPath: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint=_OPTIONAL)]
 

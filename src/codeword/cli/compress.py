@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from codeword.cli.common import OptionalCount, OptionalPath, check_output, pairs, progress_bar, report_failures
+from codeword.cli.common import (
+    OptionalCount,
+    OptionalNumber,
+    check_output,
+    pairs,
+    progress_bar,
+    report_failures,
+)
 
 if TYPE_CHECKING:
     from codeword.codecs.audio.codec import AudioCodec, RateChoice
-
-_Number = Annotated[float | None, tyro.conf.arg(metavar="FLOAT")]
 
 
 @dataclass(frozen=True)
@@ -23,14 +28,14 @@ class Compress:
     """Audio file of any format and rate, - for WAV or FLAC from standard input, or a folder."""
     out: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
     """File of codes, .cw, - for standard output, or a folder."""
-    kbps: _Number = None
+    model: Annotated[Path, tyro.conf.arg(metavar="MODEL")]
+    """Folder of an audio model."""
+    kbps: OptionalNumber = None
     """Kilobits a second of the file; 3 if nothing else is chosen. From a pipe on the average."""
-    scale: _Number = None
+    scale: OptionalNumber = None
     """What frames may spend on their importance: from 1 to six times the levels."""
     levels: OptionalCount = None
     """The same number of codebooks for every frame."""
-    model: OptionalPath = None
-    """Folder of an audio model; by default speech at 16 kHz, which comes with codeword."""
     mono: bool = False
     """Mix all channels into one; else two are coded as mid and side, more one by one."""
     overwrite: bool = False

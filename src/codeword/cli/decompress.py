@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import tyro
 
-from codeword.cli.common import OptionalCount, OptionalPath, check_output, pairs, progress_bar, report_failures
+from codeword.cli.common import (
+    OptionalCount,
+    OptionalNumber,
+    check_output,
+    pairs,
+    progress_bar,
+    report_failures,
+)
 
 if TYPE_CHECKING:
     from codeword.codecs.audio.codec import AudioCodec
     from codeword.data.audio_writer import AudioWriter
     from codeword.formats.audio import AudioFileReader
-
-_Seconds = Annotated[float | None, tyro.conf.arg(metavar="SECONDS")]
 
 
 @dataclass(frozen=True)
@@ -25,18 +30,18 @@ class Decompress:
     """File of codes, - for standard input, or a folder."""
     out: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
     """Audio: .wav, .flac or .ogg, - for WAV to standard output, or a folder, which gets .wav."""
+    model: Annotated[Path, tyro.conf.arg(metavar="MODEL")]
+    """Folder of the model that compressed it."""
     levels: OptionalCount = None
     """Use at most so many levels of every frame."""
-    start: _Seconds = None
-    """Begin here."""
-    stop: _Seconds = None
-    """End here."""
+    start: OptionalNumber = None
+    """Begin here, in seconds."""
+    stop: OptionalNumber = None
+    """End here, in seconds."""
     bits: Literal[16, 24, 32] = 16
     """Of a sample; 32 are floats."""
     salvage: bool = False
     """Decode what is intact of a damaged file; lost frames become silence and are reported."""
-    model: OptionalPath = None
-    """Folder of the model that compressed it; by default the one that comes with codeword."""
     overwrite: bool = False
     """Replace existing files."""
 

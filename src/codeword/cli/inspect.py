@@ -6,6 +6,8 @@ from typing import Annotated
 
 import tyro
 
+from codeword.cli.common import OptionalPath
+
 
 @dataclass(frozen=True)
 class Inspect:
@@ -14,11 +16,19 @@ class Inspect:
     file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
     """A .cw file, the folder of a model, an index, or a checkpoint."""
 
+    model: OptionalPath = None
+    """Folder of the audio model, whose tables tell the depths of a range-coded file."""
+
     def run(self) -> None:
         """Read everything, check every checksum, print."""
         from codeword.evaluation.inspection import inspect_path
 
-        report = inspect_path(self.file)
+        tables = None
+        if self.model is not None:
+            from codeword.codecs.audio.storage import read_audio
+
+            tables = read_audio(self.model)[1]
+        report = inspect_path(self.file, tables)
         for line in report.lines:
             print(line)
         if not report.intact:

@@ -1,1 +1,1 @@
-"""Data: vectors in files, synthetic sets, and two small real ones."""
+"""Data: vectors and audio in files, synthetic sets, and two small real ones."""

@@ -73,6 +73,17 @@ def check_counts(counts: Integer[np.ndarray, " size"]) -> Int64[np.ndarray, " si
     return counts
 
 
+def check_rows(tables: Integer[np.ndarray, "*tables size"]) -> Int64[np.ndarray, "*tables size"]:
+    """Return many tables of one size as int64, each of them as in :func:`check_counts`."""
+    tables = tables.astype(np.int64)
+    if not tables.size or tables.min() < 1 or (tables.sum(axis=-1) != TOTAL).any():
+        raise ValueError(
+            f"tables have counts >= 1 that sum to {TOTAL}, one of the {tables.shape} given has not; "
+            "make them with quantize_histogram"
+        )
+    return tables
+
+
 def ideal_bits(histogram: Integer[np.ndarray, " size"], counts: Integer[np.ndarray, " size"]) -> float:
     """Bits that symbols with this histogram need under a table: sum_k h_k (16 - log2 counts_k)."""
     return float((histogram * (PRECISION - np.log2(counts))).sum())

@@ -3,11 +3,9 @@
 codes (n, levels) -> blocks of rows -> payload (packed | ranged) -> chunks
 """
 
-import io
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
@@ -15,18 +13,10 @@ import numpy as np
 from jaxtyping import Int64, Integer
 
 from codeword.entropy.tables import CodeTables
-from codeword.formats.container import (
-    BinaryReader,
-    BinaryWriter,
-    Chunk,
-    ContainerWriter,
-    SeekableReader,
-    read_chunks,
-    read_header,
-)
+from codeword.formats.container import BinaryReader, BinaryWriter, Chunk, ContainerWriter
 from codeword.formats.errors import FormatError
 from codeword.formats.salvage import Recovered, Salvage, SalvageReport
-from codeword.formats.seekable import ChunkIndex, Cursor
+from codeword.formats.source import ContainerSource, Limits, check_fill
 from codeword.formats.vector_payload import (
     MAX_CHUNK_CODES,
     Payload,
@@ -38,9 +28,6 @@ from codeword.formats.vector_payload import (
 
 KIND = "vectors"
 CHUNK_ROWS = 65536
-_FILL = 16  # rows that salvage fills in for every intact row
-_FREE_CODES = 2**24  # codes that any file may hold: 128 MB in memory
-_CODES_PER_BYTE = 256  # and those of a larger one, for every byte of payload
 
 
 class SalvagedCodes(NamedTuple):
@@ -53,30 +40,6 @@ class SalvagedCodes(NamedTuple):
 
     codes: Int64[np.ndarray, "count levels"]
     report: SalvageReport
-
-
-class _Amount:
-    """How much of a file is in memory."""
-
-    def __init__(self, levels: int, max_codes: int | None) -> None:
-        self._levels, self._max_codes = levels, max_codes
-        self._codes = self._payload_bytes = 0
-
-    def add(self, rows: int, payload_bytes: int) -> None:
-        """Note a chunk.
-
-        Raises:
-            FormatError: If that is too much.
-        """
-        self._codes += rows * self._levels
-        self._payload_bytes += payload_bytes
-        most = max(_FREE_CODES, _CODES_PER_BYTE * self._payload_bytes) if self._max_codes is None else self._max_codes
-        if self._codes > most:
-            raise FormatError(
-                "chunks",
-                f"{self._codes} codes in {self._payload_bytes} bytes of payload, more than max_codes={most}; raise it, "
-                "or read chunk by chunk",
-            )
 
 
 class VectorCodesWriter:
@@ -170,24 +133,13 @@ class VectorCodesReader:
     """
 
     def __init__(self, source: str | os.PathLike[str] | BinaryReader, *, tables: CodeTables | None = None) -> None:
-        self._opened = Path(source).open("rb") if isinstance(source, (str, os.PathLike)) else None  # noqa: SIM115
-        file = source if isinstance(source, BinaryReader) else self._opened
-        if file is None or isinstance(file, io.TextIOBase):
-            raise ValueError(f"a path or a file opened in binary mode is needed, got {source!r}")
-        self._file = file
-        self._disk = file if isinstance(file, SeekableReader) and file.seekable() else None
-        self._start = 0 if self._disk is None else self._disk.tell()
+        self._source = ContainerSource(source, KIND)
         try:
-            self._container = read_header(self._file)
-            if self._container.kind != KIND:
-                raise FormatError("header", f"the file holds {self._container.kind!r}, expected {KIND!r}")
-            self.header = VectorHeader.from_fields(self._container.fields)
+            self.header = VectorHeader.from_fields(self._source.header.fields)
         except BaseException:
             self.close()
             raise
         self._tables = tables
-        self._consumed = False
-        self._index: ChunkIndex | None = None
 
     def __iter__(self) -> Iterator[Int64[np.ndarray, "count levels"]]:
         """Blocks of rows, in order; the footer is checked at the end."""
@@ -204,19 +156,16 @@ class VectorCodesReader:
             FormatError: If the file holds more, or is damaged.
         """
         blocks: list[Int64[np.ndarray, "_ levels"]] = []
-        amount = _Amount(self.header.levels, max_codes)
+        limits, held, count = Limits(self.header.levels, max_codes), 0, 0
         for payload_bytes, rows in self._blocks():
-            amount.add(len(rows), payload_bytes)
+            held, count = held + payload_bytes, count + len(rows)
+            limits.check(count, held)
             blocks.append(rows)
         return self._join(blocks)
 
     def read(self, start: int, stop: int) -> Int64[np.ndarray, "count levels"]:
         """Rows ``start`` to ``stop - 1``; touches only the footer and the chunks that hold them."""
-        if self._disk is None:
-            raise ValueError("a pipe can only be read in order: iterate, or read_all()")
-        if self._index is None:
-            self._index = ChunkIndex(self._disk, self._start, self._container)
-        index = self._index
+        index = self._source.index()
         self._check_total(index.num_items)
         if not 0 <= start <= stop <= index.num_items:
             raise ValueError(
@@ -234,8 +183,8 @@ class VectorCodesReader:
         """Intact chunks of a damaged file, to iterate over; ``report()`` afterwards tells what was lost."""
         payload = make_payload(self.header, self._tables)
         return Salvage(
-            self._after_header(),
-            self._container.num_bytes,
+            self._source.stream(),
+            self._source.header.num_bytes,
             decode=lambda chunk: self._decode(payload, chunk),
             total=self.header.num_vectors,
         )
@@ -253,20 +202,14 @@ class VectorCodesReader:
         """
         chunks = self.salvage_chunks()
         pieces: list[Recovered[Int64[np.ndarray, "_ levels"]]] = []
-        amount = _Amount(self.header.levels, max_codes)
+        limits, held, count = Limits(self.header.levels, max_codes), 0, 0
         for piece in chunks:
-            amount.add(piece.count, piece.payload_bytes)
+            held, count = held + piece.payload_bytes, count + piece.count
+            limits.check(count, held)
             pieces.append(piece)
         report = chunks.report()
-        lost = sum(stop - start for start, stop in report.missing)
-        if max_fill is None:
-            max_fill = _FILL * report.num_items + MAX_CHUNK_CODES // self.header.levels
-        if lost > max_fill:
-            raise FormatError(
-                "chunks",
-                f"{report.num_items} rows are intact and {lost} are said to be lost, more than max_fill={max_fill}; "
-                "raise it, or iterate over salvage_chunks()",
-            )
+        free = MAX_CHUNK_CODES // self.header.levels
+        lost = check_fill(report, max_fill=max_fill, free=free, what="rows")
         codes = np.full((report.num_items + lost, self.header.levels), -1, dtype=np.int64)
         for piece in pieces:
             codes[piece.first : piece.first + piece.count] = piece.content
@@ -274,8 +217,7 @@ class VectorCodesReader:
 
     def close(self) -> None:
         """Close the file if this reader opened it."""
-        if self._opened is not None:
-            self._opened.close()
+        self._source.close()
 
     def __enter__(self) -> "VectorCodesReader":
         return self
@@ -289,18 +231,10 @@ class VectorCodesReader:
         """Bytes of payload and rows of every chunk."""
         payload = make_payload(self.header, self._tables)
         num_rows = 0
-        for chunk in read_chunks(self._after_header(), self._container.num_bytes):
+        for chunk in self._source.chunks():
             yield len(chunk.payload), self._decode(payload, chunk)
             num_rows += chunk.count
         self._check_total(num_rows)
-
-    def _after_header(self) -> BinaryReader:
-        if self._disk is not None:
-            return Cursor(self._disk, self._start + self._container.num_bytes)
-        if self._consumed:
-            raise ValueError("a pipe can be read only once")
-        self._consumed = True
-        return self._file
 
     def _decode(self, payload: Payload, chunk: Chunk) -> Int64[np.ndarray, "count levels"]:
         where = f"chunk of items {chunk.first} to {chunk.first + chunk.count - 1}"

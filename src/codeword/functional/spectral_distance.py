@@ -40,8 +40,8 @@ class Comparison:
 class MelScales:
     """Mel spectrograms of several resolutions; the defaults are those DAC is trained and evaluated with.
 
-    Short windows have few bins, so that some of their bands hold none: these are at the floor in both signals, add
-    nothing to the sum and count in the mean, as they do in DAC.
+    The defaults leave no band without a bin at rates from 16 to 44.1 kHz. Where other settings do, the band is at the
+    floor in both signals, adds nothing to the sum and counts in the mean, as it does in DAC.
 
     Attributes:
         sample_rate: Samples per second.

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from codeword.functional.matmul import wide
 
-Map = Float[Tensor, "batch channels *positions"]
+Map = Float[Tensor, "_ _ ..."]  # items, channels and positions, other ones in each map
 
 
 def discriminator_loss(made: Sequence[Sequence[Map]], real: Sequence[Sequence[Map]]) -> Float[Tensor, ""]:
@@ -62,8 +62,14 @@ def feature_matching_loss(made: Sequence[Sequence[Map]], real: Sequence[Sequence
     """
     return torch.stack(
         [
-            (wide(of_made) - wide(of_real.detach())).abs().mean()
+            _l1(wide(of_made), wide(of_real.detach()))
             for fake, true in zip(made, real, strict=True)
             for of_made, of_real in zip(fake[:-1], true[:-1], strict=True)
         ]
     ).sum()
+
+
+def _l1(x: Tensor, y: Tensor) -> Tensor:
+    # Axes in the order of their strides: otherwise the derivative of channels-last maps walks through memory in jumps.
+    order = sorted(range(x.dim()), key=x.stride, reverse=True)
+    return (x.permute(order) - y.permute(order)).abs().mean()

@@ -31,7 +31,7 @@ class Conv1d(nn.Conv1d):
         self.ahead = padding != "causal"
         super().__init__(inputs, outputs, kernel, stride=stride, dilation=dilation, padding=both if self.ahead else 0)
 
-    def forward(self, input: Float[Tensor, "batch inputs time"]) -> Float[Tensor, "batch outputs _"]:  # noqa: A002
+    def forward(self, input: Float[Tensor, "batch inputs time"]) -> Float[Tensor, "batch outputs _"]:
         return super().forward(input if self.ahead else F.pad(input, (self.span, 0)))
 
 

@@ -15,7 +15,7 @@ from codeword.codecs.audio.rate import (
     depths_at,
     scale_for_bits,
 )
-from codeword.entropy.frames import FrameCounter
+from codeword.entropy.counting import FrameCounter
 from codeword.formats.audio_payload import AudioHeader
 from codeword.functional.allocation import depth
 
@@ -113,7 +113,7 @@ def test_no_single_step_comes_nearer(data):
     )
     least, most = (int(depths_at(importance, scale, levels).sum()) for scale in (1.0, 6.0 * levels))
     target = data.draw(st.integers(least, most))
-    found = scale_for_bits(importance, levels, 8 * target, lambda depths: int(depths.sum()), tolerance=0)
+    found = scale_for_bits(importance, levels, 8 * target, lambda depths: int(depths.sum()), tolerance=0.0)
     assert found.num_bytes == target == found.depths.sum()
     difference = depths_at(importance, found.scale, levels) - found.depths
     assert difference.min() >= 0

@@ -17,14 +17,13 @@ from codeword.codecs.audio.reservoir import Reservoir, packed_costs
 from codeword.codecs.audio.storage import FILES, fingerprint, read_audio, write_audio
 from codeword.codecs.audio.transform import AudioTransform, CodedFrames
 from codeword.data.audio_stream import AudioStream
-from codeword.entropy.frames import FrameCounter, FrameTables
+from codeword.entropy.counting import FrameCounter
+from codeword.entropy.frames import FrameTables
 from codeword.formats.audio import AudioFileReader, AudioFileWriter
 from codeword.formats.audio_payload import AudioHeader, short_fingerprint
 from codeword.formats.container import BinaryWriter
 from codeword.quantizers.storage import fetched
 
-_MODELS = Path(__file__).parents[2] / "models"
-DEFAULT = "speech-16k"
 _LATE = 4.0  # seconds of the average rate that a causal controller may run ahead or behind
 
 Progress: TypeAlias = Callable[[float, float | None], object]
@@ -114,13 +113,13 @@ class AudioCodec(ModelHubMixin):
         self.fingerprint = fingerprint(model)
 
     @classmethod
-    def open(cls, folder: Path | None = None) -> "AudioCodec":
-        """The codec in a folder, by default the one that comes with codeword: speech at 16 kHz.
+    def open(cls, folder: Path) -> "AudioCodec":
+        """The codec in a folder, without a look at any hub.
 
         Raises:
             ValueError: In one line that names the folder, if it holds no model or a damaged one.
         """
-        return cls(*read_audio(_MODELS / DEFAULT if folder is None else folder))
+        return cls(*read_audio(folder))
 
     def learn_tables(self, signals: Iterable[Iterable[Float[Tensor, "channels _"]]], scales: Iterable[float]) -> None:
         """Count the codes of training signals at the scales in use, for range coding.
@@ -325,8 +324,7 @@ class AudioCodec(ModelHubMixin):
             writer.write(codes_at(coded.codes.numpy(), depths))
             writer.flush()
             if reservoir is not None:
-                expected = float(np.array(packed_costs(header))[depths].sum())
-                reservoir.settle(expected - 8 * (counted.num_bytes - before))
+                reservoir.settle(8 * (counted.num_bytes - before))
             spent += float(np.mean(depths)) * coded.codes.shape[1]
             frames += coded.codes.shape[1]
         writer.close(signal.num_samples)

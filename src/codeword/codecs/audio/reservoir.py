@@ -18,6 +18,7 @@ from codeword.formats.audio_payload import AudioHeader
 
 _REACH = 2.0  # octaves by which an empty or a full reservoir moves the scale
 _LEARNING = 0.5  # octaves by which the scale drifts while a full reservoir would run out
+_LEAST_RATIO = 1 / 16  # even if a chunk of silence took next to nothing
 
 
 def packed_costs(header: AudioHeader) -> tuple[float, ...]:
@@ -35,8 +36,9 @@ class Reservoir:
     dry for long, so that T frames cost ``bits_per_frame`` times T, but for at most ``size``; on importance that stays
     alike it returns to half full, and what differs goes to 0 as 1 / T.
 
-    Costs are those of ``costs``. Where coding takes another number of bits, tell :meth:`settle`; both promises then
-    hold for the bits of the file, from the end of a chunk to the end of another.
+    Costs are those of ``costs``. Where the file takes other bits, tell :meth:`settle` after every chunk: the difference
+    is paid back, and later frames are charged what such frames really took. From the end of a chunk to the end of
+    another the promises then hold for the bits of the file, but for what one chunk was misjudged by.
 
     Args:
         costs: Bits of a frame of one channel at depth 0, 1, ..., levels; ascending.
@@ -74,6 +76,8 @@ class Reservoir:
         affordable = sum(channels * cost <= bits_per_frame for cost in costs) - 1
         self._log_scale = min(max(math.log2(2 * affordable - 1), self._lowest), self._highest)
         self.fill = size / 2
+        self._ratio = 1.0  # of the bits that frames really take to ``costs``
+        self._nominal = self._charged = 0.0  # since the last chunk
 
     @property
     def scale(self) -> float:
@@ -89,15 +93,18 @@ class Reservoir:
             return np.zeros(importance.shape, dtype=np.int64)
         return np.array([self._frame(frame) for frame in importance.T.tolist()], dtype=np.int64).T
 
-    def settle(self, saved: float) -> None:
-        """Pay in the bits by which a chunk turned out smaller than its frames were said to cost; negative if larger."""
-        self.fill = min(self.fill + saved, self._size)
+    def settle(self, spent: float | int) -> None:
+        """Tell how many bits the frames since the last call really took, headers included; 0 if they still wait."""
+        if spent and self._nominal:
+            self.fill = min(self.fill + self._charged - spent, self._size)
+            self._ratio = max(spent / self._nominal, _LEAST_RATIO)
+            self._nominal = self._charged = 0.0
 
     def _frame(self, importance: list[float]) -> list[int]:
         costs, scale = self._costs, self.scale
         depths = [min(int(scale * p) + 1, self.levels) for p in importance]
         self.fill = min(self.fill + self._income, self._size)
-        budget = min(self.fill, self._cap)
+        budget = min(self.fill, self._cap) / self._ratio
         cost = sum(costs[depth] for depth in depths)
         while cost > budget and max(depths) > 1:
             # The step that a falling scale would take back first: that with the greatest critical scale.
@@ -107,7 +114,8 @@ class Reservoir:
             )
             depths[channel] -= 1
             cost = sum(costs[depth] for depth in depths)
-        self.fill -= cost
+        self.fill -= self._ratio * cost
+        self._nominal, self._charged = self._nominal + cost, self._charged + self._ratio * cost
         drift = _LEARNING * self._income / self._size * (2 * self.fill / self._size - 1)
         self._log_scale = min(max(self._log_scale + drift, self._lowest), self._highest)
         return depths

@@ -192,7 +192,7 @@ class AudioTask(Task[NumberedBatch]):
         if batch.number < self.config.adversarial_from:
             zero = made.loss.new_zeros(())
             return StepResult(made.loss, {**made.metrics, "adversarial": zero, "feature": zero})
-        maps = discriminator(made.audio)
+        maps = discriminator.frozen(made.audio)
         with torch.no_grad():
             real = discriminator(batch.audio)
         adversarial, feature = generator_loss(maps), feature_matching_loss(maps, real)

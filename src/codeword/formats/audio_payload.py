@@ -1,0 +1,291 @@
+"""What is inside the chunks of an audio file: a description of the frames, and codes <-> payload bytes.
+
+unused samples    only where the header does not know the length
+set of tables     only in files with tables; 0: the body is packed all the same
+body, packed      [depths, mixed radix] [codes, mixed radix]
+body, ranged      [range coder: depths | level 0 | level 1 | ...]
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Int64, Integer
+
+from codeword.entropy.frames import FrameCoder, FrameTables, frame_rows, rows_frames
+from codeword.formats.container import MAX_CHUNK_ITEMS, MAX_ITEMS
+from codeword.formats.errors import FormatError
+from codeword.functional.bits import MAX_WIDTH
+from codeword.functional.radix import pack_radix, radix_bits, unpack_radix
+
+MAX_CHANNELS = 255
+MAX_LEVELS = 64
+MAX_CHUNK_CODES = 2**20
+FINGERPRINT_DIGITS = 16
+_MAX_INTEGER = 2**31 - 1
+_FINGERPRINT = re.compile(rf"[0-9a-f]{{{FINGERPRINT_DIGITS}}}")
+
+
+def short_fingerprint(fingerprint: str) -> str:
+    """The digits of a fingerprint that an audio file keeps: the first 16."""
+    return fingerprint[:FINGERPRINT_DIGITS]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioHeader:
+    """The description of an audio file.
+
+    Attributes:
+        model: Fingerprint of the model that made the codes, its first 16 hexadecimal digits.
+        sample_rate: Samples per second of what the model encodes.
+        hop: Samples that a frame stands for.
+        sizes: Codebook size of every level.
+        num_samples: Samples per channel; ``None`` where the number was not known when the file was begun.
+        channels: Number of channels.
+        channel_mode: ``dual``: every channel is coded by itself; ``mid_side``: two channels as half their sum, half
+            their difference.
+        depth: The number of levels of all frames; ``None`` if every frame of every channel has its own.
+        tables: Fingerprint of the tables of a range-coded file, 16 digits; the writer fills it in.
+    """
+
+    model: str
+    sample_rate: int
+    hop: int
+    sizes: tuple[int, ...]
+    num_samples: int | None = None
+    channels: int = 1
+    channel_mode: Literal["dual", "mid_side"] = "dual"
+    depth: int | None = None
+    tables: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_fields(asdict(self))
+
+    @property
+    def levels(self) -> int:
+        """Number of levels."""
+        return len(self.sizes)
+
+    @property
+    def num_frames(self) -> int | None:
+        """Number of frames; the last one may stand for fewer samples than the others."""
+        return None if self.num_samples is None else -(-self.num_samples // self.hop)
+
+    @property
+    def max_frames(self) -> int:
+        """Frames that one chunk may hold."""
+        return min(MAX_CHUNK_ITEMS, MAX_CHUNK_CODES // (self.channels * self.levels))
+
+    def to_fields(self) -> dict[str, object]:
+        """The header fields of the container."""
+        runs = [number for size, run in groupby(self.sizes) for number in (len(list(run)), size)]
+        fields: dict[str, object] = {
+            "a": [self.sample_rate, self.hop, self.num_samples, self.channels, self.depth, *runs],
+            "m": self.model,
+        }
+        if self.channel_mode != "dual":
+            fields["c"] = self.channel_mode
+        if self.tables is not None:
+            fields["t"] = self.tables
+        return fields
+
+    @classmethod
+    def from_fields(cls, found: Mapping[str, object]) -> "AudioHeader":
+        """Undo :meth:`to_fields`.
+
+        Raises:
+            FormatError: If a field is missing, unknown or wrong.
+        """
+        geometry = found.get("a")
+        if not {"a", "m"} <= set(found) <= {"a", "c", "m", "t"} or not isinstance(geometry, list) or len(geometry) < 7:
+            raise FormatError("header", f"an audio file has the fields a, m and perhaps c and t, this one has {found}")
+        values: list[Any] = list(geometry)
+        runs = list(zip(values[5::2], values[6::2], strict=False))
+        if len(values) % 2 == 0 or not all(_is_count(run, 1, MAX_LEVELS) for run, _ in runs) or len(runs) > MAX_LEVELS:
+            raise FormatError("header", f"an audio file lists runs of sizes in pairs, this one has {geometry}")
+        names = ("sample_rate", "hop", "num_samples", "channels", "depth")
+        found_values = dict(zip(names, values[:5], strict=True)) | {
+            "sizes": tuple(size for run, size in runs for _ in range(run)),
+            "model": found["m"],
+            "channel_mode": found.get("c", "dual"),
+            "tables": found.get("t"),
+        }
+        try:
+            _check_fields(found_values)
+        except ValueError as error:
+            raise FormatError("header", str(error)) from error
+        header = cls(**found_values)
+        if header.to_fields() != found:
+            raise FormatError("header", f"an audio file spells its fields in the shortest way, this one has {found}")
+        return header
+
+
+def _check_fields(values: Mapping[str, Any]) -> None:
+    """Refuse values that no file may have; they may come from a file and be of any type."""
+    hop, sizes, samples, tables = values["hop"], values["sizes"], values["num_samples"], values["tables"]
+    hop_holds = _is_count(hop, 1, _MAX_INTEGER)
+    rules = {
+        "a sample_rate from 1 to 2**31 - 1": _is_count(values["sample_rate"], 1, _MAX_INTEGER),
+        "a hop from 1 to 2**31 - 1": hop_holds,
+        f"1 to {MAX_LEVELS} sizes, each from 1 to 2**{MAX_WIDTH}": 1 <= len(sizes) <= MAX_LEVELS
+        and all(_is_count(size, 1, 2**MAX_WIDTH) for size in sizes),
+        f"1 to {MAX_CHANNELS} channels": _is_count(values["channels"], 1, MAX_CHANNELS),
+        "a channel_mode dual, or mid_side of two channels": values["channel_mode"] == "dual"
+        or (values["channel_mode"] == "mid_side" and values["channels"] == 2),
+        "a depth from 1 to the number of levels, or null": values["depth"] is None
+        or _is_count(values["depth"], 1, len(sizes)),
+        "a num_samples that is a count or null": samples is None
+        or (hop_holds and _is_count(samples, 0, MAX_ITEMS * hop)),
+        "the fingerprint of a model, 16 hexadecimal digits": _is_fingerprint(values["model"]),
+        "tables with a fingerprint of 16 hexadecimal digits": tables is None or _is_fingerprint(tables),
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            raise ValueError(f"an audio file needs {rule}, got {dict(values)}")
+
+
+def _is_count(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_fingerprint(value: object) -> bool:
+    return isinstance(value, str) and _FINGERPRINT.fullmatch(value) is not None
+
+
+class AudioBlock(NamedTuple):
+    """What a chunk holds.
+
+    Attributes:
+        codes: -1 beyond the depth of a frame.
+        unused: Samples at the end that do not belong to the signal; not counted where the header knows the length.
+    """
+
+    codes: Int64[np.ndarray, "channels frames levels"]
+    unused: int
+
+
+class AudioPayload:
+    """Frames of one chunk <-> bytes. Codes given to it have been checked by :func:`check_frames`.
+
+    Args:
+        header: What the file says about itself.
+        tables: The model's tables, for a range-coded file.
+    """
+
+    def __init__(self, header: AudioHeader, tables: FrameTables | None) -> None:
+        if header.tables is not None:
+            if tables is None:
+                raise ValueError("range-coded audio needs the tables that are stored with its model: pass tables=")
+            if tables.sizes != header.sizes:
+                raise ValueError(f"the tables are for sizes {tables.sizes}, the codes have sizes {header.sizes}")
+            if (found := short_fingerprint(tables.fingerprint())) != header.tables:
+                raise ValueError(f"the file was written with tables {header.tables}, got tables {found}")
+        self._header = header
+        ranged = header.tables is not None and tables is not None
+        self._coder = FrameCoder(tables, header.channels, header.depth) if ranged else None
+
+    def encode(self, codes: Int64[np.ndarray, "channels frames levels"], unused: int) -> bytes:
+        """Frames to bytes."""
+        prefix = b"" if self._header.num_samples is not None else _pack_number(unused)
+        packed = self._pack(codes)
+        if self._coder is None:
+            return prefix + packed
+        index, message = self._coder.encode(codes)
+        return prefix + (bytes([1 + index]) + message if len(message) < len(packed) else b"\0" + packed)
+
+    def decode(self, data: bytes, frames: int, levels: int) -> AudioBlock:
+        """Bytes to frames with the first ``levels`` levels; ``ValueError`` on bytes that :meth:`encode` never makes."""
+        unused, data = split_unused(data, self._header)
+        if self._coder is None:
+            return AudioBlock(self._unpack(data, frames)[:, :, :levels], unused)
+        if not data:
+            raise ValueError("the number of the set of tables is missing")
+        index, data = data[0], data[1:]
+        if index > self._coder.num_sets:
+            raise ValueError(f"the model has {self._coder.num_sets} sets of tables, not a set {index}")
+        if not index:
+            return AudioBlock(self._unpack(data, frames)[:, :, :levels], unused)
+        return AudioBlock(self._coder.decode(data, index - 1, frames, levels), unused)
+
+    def _pack(self, codes: Int64[np.ndarray, "channels frames levels"]) -> bytes:
+        header, rows = self._header, frame_rows(codes)
+        if header.depth is not None:
+            return pack_radix(rows[:, : header.depth], header.sizes[: header.depth])
+        depths = np.count_nonzero(rows >= 0, axis=1)
+        return pack_radix(depths[:, None], (header.levels + 1,)) + pack_radix(rows, header.sizes)
+
+    def _unpack(self, data: bytes, frames: int) -> Int64[np.ndarray, "channels {frames} levels"]:
+        header, count = self._header, frames * self._header.channels
+        if header.depth is None:
+            depth_bytes = (radix_bits((count,), (header.levels + 1,)) + 7) // 8
+            depths = unpack_radix(data[:depth_bytes], count, (header.levels + 1,))[:, 0]
+            rows = unpack_radix(data[depth_bytes:], count, header.sizes, depths)
+        else:
+            present = unpack_radix(data, count, header.sizes[: header.depth])
+            rows = np.full((count, header.levels), -1, dtype=np.int64)
+            rows[:, : header.depth] = present
+        return rows_frames(rows, header.channels)
+
+
+def split_unused(data: bytes, header: AudioHeader) -> tuple[int, bytes]:
+    """The number of unused samples at the end of a chunk, and the rest of its payload."""
+    if header.num_samples is not None:
+        return 0, data
+    unused, rest = _unpack_number(data)
+    if unused >= header.hop:
+        raise ValueError(f"{unused} unused samples in a frame of {header.hop}")
+    return unused, rest
+
+
+def _pack_number(number: int) -> bytes:
+    """Seven bits a byte, the lowest first; the top bit says that more follow."""
+    data = bytearray()
+    while number >= 128:
+        data.append(number % 128 + 128)
+        number //= 128
+    data.append(number)
+    return bytes(data)
+
+
+def _unpack_number(data: bytes) -> tuple[int, bytes]:
+    number = 0
+    for place, byte in enumerate(data[:5]):
+        number += byte % 128 << 7 * place
+        if byte < 128:
+            if place and not byte:
+                break
+            return number, data[place + 1 :]
+    raise ValueError("the number of unused samples is not one that a writer makes")
+
+
+def check_frames(
+    codes: Integer[np.ndarray, "channels frames levels"], header: AudioHeader
+) -> Int64[np.ndarray, "channels frames levels"]:
+    """A copy of ``codes`` as int64, if a file with this header can hold them.
+
+    Raises:
+        ValueError: Naming the first code that it cannot hold.
+    """
+    if (codes.shape[0], codes.shape[2]) != (header.channels, header.levels):
+        raise ValueError(
+            f"codes have {codes.shape[0]} channels and {codes.shape[2]} levels, "
+            f"the file has {header.channels} and {header.levels}"
+        )
+    codes = codes.astype(np.int64)
+    absent = codes < 0
+    tops = np.array([size - 1 for size in header.sizes], dtype=np.int64)
+    problems = {
+        f"is outside the codebook sizes {header.sizes}": (codes > tops) | (codes < -1),
+        "is absent, but the level after it is present": absent[..., :-1] & ~absent[..., 1:],
+    }
+    if header.depth is not None:
+        beyond = np.arange(header.levels) >= header.depth
+        problems[f"contradicts the constant depth {header.depth}"] = absent != beyond
+    for problem, wrong in problems.items():
+        if wrong.any():
+            place = tuple(int(axis[0]) for axis in np.nonzero(wrong))
+            raise ValueError(f"codes{list(place)} = {codes[place]} {problem}")
+    return codes

@@ -1,0 +1,133 @@
+"""A container that is read: opened from anywhere, in order or, where the file can be sought, from any place."""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from codeword.formats.container import BinaryReader, Chunk, SeekableReader, read_chunks, read_header
+from codeword.formats.errors import FormatError
+from codeword.formats.salvage import SalvageReport
+from codeword.formats.seekable import ChunkIndex, Cursor
+
+FREE_CODES = 2**24  # codes that any file may hold: 128 MB in memory
+_CODES_PER_BYTE = 256  # and those of a larger one, for every byte of payload
+_FILL = 16  # items that salvage fills in for every intact item
+
+
+class ContainerSource:
+    """Chunks of one kind of container.
+
+    Args:
+        source: A path, or an open binary file or pipe; the container starts where it stands.
+        kind: What the chunks have to hold.
+
+    Attributes:
+        header: The container's header.
+
+    Raises:
+        FormatError: If the header is damaged, or this is another kind of file.
+    """
+
+    def __init__(self, source: str | os.PathLike[str] | BinaryReader, kind: str) -> None:
+        self._opened = Path(source).open("rb") if isinstance(source, (str, os.PathLike)) else None  # noqa: SIM115
+        file = source if isinstance(source, BinaryReader) else self._opened
+        if file is None or isinstance(file, io.TextIOBase):
+            raise ValueError(f"a path or a file opened in binary mode is needed, got {source!r}")
+        self._file = file
+        self._disk = file if isinstance(file, SeekableReader) and file.seekable() else None
+        self._start = 0 if self._disk is None else self._disk.tell()
+        self._consumed = False
+        self._index: ChunkIndex | None = None
+        try:
+            self.header = read_header(self._file)
+            if self.header.kind != kind:
+                raise FormatError("header", f"the file holds {self.header.kind!r}, expected {kind!r}")
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def seekable(self) -> bool:
+        """Whether chunks may be read in any order."""
+        return self._disk is not None
+
+    def stream(self) -> BinaryReader:
+        """What follows the header; of a pipe only once."""
+        if self._disk is not None:
+            return Cursor(self._disk, self._start + self.header.num_bytes)
+        if self._consumed:
+            raise ValueError("a pipe can be read only once")
+        self._consumed = True
+        return self._file
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All chunks in order; the footer is checked at the end."""
+        return read_chunks(self.stream(), self.header.num_bytes)
+
+    def index(self) -> ChunkIndex:
+        """The chunk table of a file that can be sought."""
+        if self._disk is None:
+            raise ValueError("a pipe can only be read in order: iterate, or read_all()")
+        if self._index is None:
+            self._index = ChunkIndex(self._disk, self._start, self.header)
+        return self._index
+
+    def close(self) -> None:
+        """Close the file if it was opened here."""
+        if self._opened is not None:
+            self._opened.close()
+
+
+class Limits(NamedTuple):
+    """How much of a file may be held in memory.
+
+    Attributes:
+        codes_per_item: Codes of one item.
+        max_codes: Codes that may be held. Some cost next to no bytes, so a small hostile file may hold any number; with
+            ``None`` 2**24, or 256 for every byte of payload, are believed.
+    """
+
+    codes_per_item: int
+    max_codes: int | None
+
+    def check(self, items: int, payload_bytes: int) -> None:
+        """Refuse too many items.
+
+        Raises:
+            FormatError: If there are more than these bytes make believable.
+        """
+        codes, most = items * self.codes_per_item, self.max_codes
+        if most is None:
+            most = max(FREE_CODES, _CODES_PER_BYTE * payload_bytes)
+        if codes > most:
+            raise FormatError(
+                "chunks",
+                f"{codes} codes in {payload_bytes} bytes of payload, more than max_codes={most}; raise it, "
+                "or read chunk by chunk",
+            )
+
+
+def check_fill(report: SalvageReport, *, max_fill: int | None, free: int, what: str) -> int:
+    """The number of lost items that salvage fills in.
+
+    Args:
+        report: What was found.
+        max_fill: Lost items that may be filled in. A damaged or hostile file may claim any number; with ``None`` 16
+            times the intact ones are believed, and in any case ``free``.
+        free: See there.
+        what: The items, in words.
+
+    Raises:
+        FormatError: If more are said to be lost.
+    """
+    lost = sum(stop - start for start, stop in report.missing)
+    most = _FILL * report.num_items + free if max_fill is None else max_fill
+    if lost > most:
+        raise FormatError(
+            "chunks",
+            f"{report.num_items} {what} are intact and {lost} are said to be lost, more than max_fill={most}; "
+            "raise it, or iterate over salvage_chunks()",
+        )
+    return lost
