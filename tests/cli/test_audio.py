@@ -1,0 +1,138 @@
+"""Compress and decompress as a stranger would type them."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from codeword.codecs.audio.codec import AudioCodec
+from contracts.audio_models import RATE, model, noise
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+SPEECH, LOOP = FIXTURES / "ru_0001.flac", FIXTURES / "loop_amen.flac"
+
+
+@pytest.fixture(scope="module")
+def net(one_thread, tmp_path_factory):
+    """The folder of an audio model."""
+    folder = tmp_path_factory.mktemp("net") / "model"
+    codec = AudioCodec(model("spectral", levels=4, size=64))
+    codec.learn_tables([[noise(1, 10 * RATE)]], [4.0, 8.0])
+    codec.save_pretrained(folder)
+    return folder
+
+
+def test_there_and_back(run, net, tmp_path):
+    ran = run(f"compress {SPEECH} {tmp_path}/a.cw --model {net} --scale 6")
+    assert ran.code == 0
+    assert ran.err == ""
+    assert "16.08 seconds in" in ran.out
+    assert f"in {(tmp_path / 'a.cw').stat().st_size} bytes" in ran.out
+    ran = run(f"decompress {tmp_path}/a.cw {tmp_path}/a.wav --model {net}")
+    assert ran.code == 0
+    info = soundfile.info(tmp_path / "a.wav")
+    assert (info.samplerate, info.channels) == (RATE, 1)
+    assert info.frames == soundfile.info(SPEECH).frames
+    ran = run(f"inspect {tmp_path}/a.cw --model {net}")
+    assert "kind audio" in ran.out
+    assert "intact: yes" in ran.out
+
+
+def test_another_rate_two_channels_and_a_part(run, net, tmp_path):
+    assert run(f"compress {LOOP} {tmp_path}/b.cw --model {net} --levels 3").code == 0
+    ran = run(f"decompress {tmp_path}/b.cw {tmp_path}/b.flac --model {net} --start 0.5 --stop 1 --levels 2")
+    assert "0.50 seconds, 2 channels at 16000 Hz" in ran.out
+    assert soundfile.info(tmp_path / "b.flac").frames == RATE // 2
+
+
+def test_pipes_carry_what_files_do(net, tmp_path):
+    def piped(arguments, data):
+        command = [sys.executable, "-m", "codeword", *arguments.split(), "--model", str(net)]
+        done = subprocess.run(command, input=data, capture_output=True, check=True)
+        return done.stdout, done.stderr.decode()
+
+    codes, told = piped("compress - - --scale 6", SPEECH.read_bytes())
+    assert "16.08 seconds" in told
+    wave, told = piped("decompress - -", codes)
+    assert "16.08 seconds" in told
+    audio, rate = soundfile.read(io.BytesIO(wave))
+    (tmp_path / "codes.cw").write_bytes(codes)
+    assert (rate, len(audio)) == (RATE, soundfile.info(SPEECH).frames)
+    assert np.abs(audio).max() > 0
+
+
+def test_folders_go_on_where_they_stopped(run, net, tmp_path):
+    source = tmp_path / "in"
+    (source / "deep").mkdir(parents=True)
+    (source / "a.flac").write_bytes(LOOP.read_bytes())
+    (source / "deep" / "b.flac").write_bytes(LOOP.read_bytes())
+    (source / "bad.wav").write_bytes(b"no audio at all")
+    (source / "notes.txt").write_text("left alone")
+    ran = run(f"compress {source} {tmp_path}/out --model {net} --scale 4")
+    assert ran.code == 2
+    assert "bad.wav" in ran.err
+    assert "1 of 3 files failed" in ran.err
+    made = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
+    assert made == ["a.flac.cw", "deep/b.flac.cw"]
+    times = [(tmp_path / "out" / name).stat().st_mtime_ns for name in made]
+    again = run(f"compress {source} {tmp_path}/out --model {net} --scale 4")
+    assert "1 of 1 files failed" in again.err
+    assert [(tmp_path / "out" / name).stat().st_mtime_ns for name in made] == times
+    assert run(f"decompress {tmp_path}/out {tmp_path}/back --model {net}").code == 0
+    assert (tmp_path / "back" / "deep" / "b.flac.cw.wav").is_file()
+
+
+def test_a_damaged_file_is_salvaged(run, net, tmp_path):
+    soundfile.write(tmp_path / "long.wav", noise(1, 130 * RATE)[0].numpy(), RATE)
+    assert run(f"compress {tmp_path}/long.wav {tmp_path}/c.cw --model {net} --scale 6").code == 0
+    data = bytearray((tmp_path / "c.cw").read_bytes())
+    data[len(data) // 2] ^= 255
+    (tmp_path / "c.cw").write_bytes(data)
+    ran = run(f"decompress {tmp_path}/c.cw {tmp_path}/c.wav --model {net}")
+    assert ran.code == 2
+    assert "chunk" in ran.err
+    assert not (tmp_path / "c.wav").exists()
+    ran = run(f"decompress {tmp_path}/c.cw {tmp_path}/c.wav --model {net} --salvage")
+    assert ran.code == 0
+    assert "40.00 to 80.00 s are lost" in ran.err
+    audio, _ = soundfile.read(tmp_path / "c.wav")
+    assert not audio[41 * RATE : 79 * RATE].any()
+    assert audio[: 39 * RATE].any()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("compress nowhere.wav a.cw", "nowhere.wav: no such file"),
+        ("compress {fixtures}/sift_pd.npz a.cw", "is no audio"),
+        ("compress {speech} a.cw --kbps 2 --levels 3", "--kbps and --levels contradict"),
+        ("compress {speech} a.cw --scale 99", "between 1 and 24"),
+        ("compress {speech} a.cw --levels 5", "choose 1 to 4"),
+        ("compress {speech} a.cw --kbps -1", "positive"),
+        ("compress {speech} nofolder/a.cw", "does not exist"),
+        ("compress {speech} {fixtures}", "is a folder"),
+        ("compress {fixtures}/ {speech}", "is a file"),
+        ("decompress {speech} a.wav", "FLAC"),
+        ("decompress nowhere.cw a.wav", "nowhere.cw"),
+    ],
+)
+def test_mistakes_are_one_line(run, net, tmp_path, monkeypatch, line, message):
+    monkeypatch.chdir(tmp_path)
+    ran = run(f"{line.format(fixtures=FIXTURES, speech=SPEECH)} --model {net}")
+    assert ran.code == 2
+    assert message in ran.err
+    assert ran.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_stays(run, net, tmp_path):
+    (tmp_path / "a.cw").write_text("mine")
+    ran = run(f"compress {SPEECH} {tmp_path}/a.cw --model {net}")
+    assert ran.code == 2
+    assert "--overwrite" in ran.err
+    assert (tmp_path / "a.cw").read_text() == "mine"
+    assert run(f"compress {SPEECH} {tmp_path}/a.cw --model {net} --overwrite").code == 0
