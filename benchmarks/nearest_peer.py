@@ -8,6 +8,7 @@ gradient of its input; Linux only.
 """
 
 import argparse
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -89,9 +90,10 @@ def compare(name: str, runs: int) -> dict[str, object]:
 
 
 def extra_memory(name: str, who: str, mode: str) -> float:
-    """Megabytes that a forward (and backward) adds to the high-water mark, in a fresh process."""
+    """Megabytes that a forward (and backward) adds to the high-water mark; the median of five fresh processes."""
     command = [sys.executable, "-m", "benchmarks.nearest_peer", "--measure", name, who, mode]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(5)]
+    return statistics.median(float(run) for run in runs)
 
 
 def measure(name: str, who: str, mode: str) -> float:

@@ -1,5 +1,4 @@
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +6,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 import codeword
+from codeword.cli.parsing import VERBS
 
 project = "codeword"
 author = "The codeword authors"
@@ -44,8 +44,7 @@ def _help(*words: str) -> str:
 
 def _command_line_help() -> None:
     """Write the help of every verb where command_line.md includes it: made in every build, it is never out of date."""
-    (verbs,) = re.findall(r"\{([\w,]+)\}", _help())
-    parts = [f"## `codeword {verb}`\n\n```text\n{_help(verb).strip()}\n```\n" for verb in verbs.split(",")]
+    parts = [f"## `codeword {verb}`\n\n```text\n{_help(*verb.split()).strip()}\n```\n" for verb in VERBS]
     folder = Path(__file__).parent / "_generated"
     folder.mkdir(exist_ok=True)
     (folder / "help.md").write_text("\n".join(parts), encoding="utf-8")

@@ -19,7 +19,8 @@ def test_help_names_every_verb(run):
     assert ran.code == 0
     assert not ran.err
     for verb in (
-        "train",
+        "train vectors",
+        "train audio",
         "compress",
         "decompress",
         "encode",
@@ -33,6 +34,13 @@ def test_help_names_every_verb(run):
     ):
         assert verb in VERBS
         assert f"• {verb} " in ran.out or f"* {verb} " in ran.out
+
+
+def test_help_of_training_names_what_can_be_trained(run):
+    ran = run("train --help")
+    assert ran.code == 0
+    assert "vectors" in ran.out
+    assert "audio" in ran.out
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -54,18 +62,19 @@ def test_help_needs_no_torch():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("", "a command is needed: train, compress, decompress, encode"),
+        ("", "a command is needed: train vectors, train audio, compress, decompress, encode"),
         ("encod a b c", "there is no command 'encod', perhaps encode"),
         ("xyzzy", "there is no command 'xyzzy': codeword --help lists all"),
         ("--versio", "perhaps --version"),
-        ("train vectors x.npy --out m --level 4", "train has no option --level, perhaps --levels"),
+        ("train vectors x.npy --out m --level 4", "train vectors has no option --level, perhaps --levels"),
         ("train vectors x.npy --out m --quantiser residual", "perhaps --quantizer"),
         ("train vectors x.npy --out m --stpes=3", "perhaps --steps"),
         ("search a b --outt c", "search has no option --outt, perhaps --out"),
         ("decode a b c --salvag", "perhaps --salvage"),
-        ("train vectors x.npy", "missing from codeword train: --out MODEL"),
+        ("train vectors x.npy", "missing from codeword train vectors: --out MODEL"),
         ("train vectors x.npy --out", "missing value for argument '--out'"),
-        ("train vector x.npy --out m", "invalid choice 'vector' for argument 'recipe'"),
+        ("train vector x.npy --out m", "codeword train takes vectors or audio, got 'vector', perhaps vectors"),
+        ("train", "codeword train takes vectors or audio, got nothing"),
         ("train vectors x.npy --out m --quantizer residul", "invalid choice 'residul'"),
         ("train vectors x.npy --out m --levels eight", "--levels: invalid literal for int() with base 10: 'eight'"),
         ("train vectors x.npy --out m --size 8.5", "error parsing --size"),

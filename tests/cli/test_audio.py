@@ -86,6 +86,23 @@ def test_folders_go_on_where_they_stopped(run, net, tmp_path):
     assert (tmp_path / "back" / "deep" / "b.flac.cw.wav").is_file()
 
 
+def test_a_model_is_trained_from_recordings(run, tmp_path):
+    for number in range(2):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "in" / f"{number}.wav", noise(1, 3 * RATE, seed=number)[0].numpy(), RATE)
+    line = f"train audio {tmp_path}/in --out {tmp_path}/m --recipe smoke --steps 1 --workers 0"
+    ran = run(f"{line} --dry-run")
+    assert ran.code == 0
+    assert "nothing was written" in ran.out
+    assert not (tmp_path / "m").exists()
+    ran = run(line)
+    assert ran.code == 0
+    assert "4 levels, 1 steps" in ran.out
+    assert run(f"compress {tmp_path}/in/0.wav {tmp_path}/a.cw --model {tmp_path}/m").code == 0
+    assert "exists already" in run(line).err
+    assert "give a folder of audio files" in run(f"train audio {tmp_path}/none --out {tmp_path}/n").err
+
+
 def test_a_damaged_file_is_salvaged(run, net, tmp_path):
     soundfile.write(tmp_path / "long.wav", noise(1, 130 * RATE)[0].numpy(), RATE)
     assert run(f"compress {tmp_path}/long.wav {tmp_path}/c.cw --model {net} --scale 6").code == 0

@@ -1,7 +1,7 @@
 """Arguments to verbs; what does not fit is one line that names the nearest thing that does."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import fields
 from difflib import get_close_matches
@@ -22,11 +22,21 @@ from codeword.cli.evaluate import Evaluate
 from codeword.cli.index import Index
 from codeword.cli.inspect import Inspect
 from codeword.cli.search import Search
-from codeword.cli.train import Train
+from codeword.cli.train import TrainAudio, TrainVectors
 
 VERBS = {
-    verb.__name__.lower(): verb
-    for verb in (Train, Compress, Decompress, Encode, Decode, Index, Search, Evaluate, Inspect, Complexity, Demo)
+    "train vectors": TrainVectors,
+    "train audio": TrainAudio,
+    "compress": Compress,
+    "decompress": Decompress,
+    "encode": Encode,
+    "decode": Decode,
+    "index": Index,
+    "search": Search,
+    "evaluate": Evaluate,
+    "inspect": Inspect,
+    "complexity": Complexity,
+    "demo": Demo,
 }
 _BOX = "│╭╮╰╯ "
 
@@ -48,22 +58,31 @@ def parse(arguments: Sequence[str]) -> Verb | None:
         SystemExit: With 0, after help was printed.
     """
     first, *rest = arguments or [""]
-    if first in VERBS:
-        _check_flags(first, rest)
-        return _parsed(VERBS[first], f"codeword {first}", rest)
+    for verb, kind in VERBS.items():
+        words = verb.split()
+        if list(arguments[: len(words)]) == words:
+            rest = arguments[len(words) :]
+            _check_flags(verb, rest)
+            return _parsed(kind, f"codeword {verb}", rest)
+    kinds = {verb.split()[1]: kind for verb, kind in VERBS.items() if verb.startswith(f"{first} ")}
+    if kinds:
+        if rest[:1] in (["-h"], ["--help"]):
+            return _parsed(_subcommands(kinds), f"codeword {first}", ["--help"])
+        given = f"{rest[0]!r}{_perhaps(rest[0], kinds)}" if rest else "nothing"
+        raise ValueError(f"codeword {first} takes {' or '.join(kinds)}, got {given}")
     if first == "--version":
         print(f"codeword {__version__}")
         return None
     if first in ("-h", "--help"):
-        return _parsed(_everything(), "codeword", ["--help"])
+        return _parsed(_subcommands(VERBS), "codeword", ["--help"])
     if not first:
         raise ValueError(f"a command is needed: {', '.join(VERBS)}; codeword --help says what they do")
-    known = [*VERBS, "--version", "--help"]
+    known = [*(verb.split()[0] for verb in VERBS), "--version", "--help"]
     raise ValueError(f"there is no command {first!r}{_perhaps(first, known)}: codeword --help lists all")
 
 
-def _everything() -> Any:
-    return reduce(or_, [Annotated[verb, tyro.conf.subcommand(name)] for name, verb in VERBS.items()])
+def _subcommands(verbs: Mapping[str, Any]) -> Any:
+    return reduce(or_, [Annotated[verb, tyro.conf.subcommand(name)] for name, verb in verbs.items()])
 
 
 def _parsed(kind: Any, program: str, arguments: Sequence[str]) -> Verb:

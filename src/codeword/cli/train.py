@@ -1,4 +1,4 @@
-"""``codeword train``."""
+"""``codeword train vectors`` and ``codeword train audio``."""
 
 import sys
 from contextlib import ExitStack
@@ -8,15 +8,13 @@ from typing import Annotated, Literal
 
 import tyro
 
-from codeword.cli.common import Column, DataFile, OptionalCount, check_folder, print_table
+from codeword.cli.common import Column, DataFile, OptionalCount, OptionalPath, check_folder, print_table
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
-    """Train a model by a recipe; vectors: a quantizer of a matrix of vectors, in closed form."""
+class TrainVectors:
+    """Train a quantizer of a matrix of vectors, in closed form."""
 
-    recipe: tyro.conf.Positional[Literal["vectors"]]
-    """What to train."""
     data: DataFile
     """Matrix: .npy (memory-mapped), .npz, .fvecs, .bvecs, .ivecs or .parquet."""
     out: Annotated[Path, tyro.conf.arg(metavar="MODEL")]
@@ -49,7 +47,7 @@ class Train:
         from codeword.recipes.vectors import Family, VectorsConfig, resume_file, train
         from codeword.training.progress import ProgressBar
 
-        self._check_out()
+        check_model_folder(self.out, overwrite=self.overwrite)
         config = VectorsConfig(
             quantizer=Family(self.quantizer),
             levels=self.levels if self.levels is not None else 1 if self.quantizer == "vector" else 8,
@@ -81,13 +79,67 @@ class Train:
         )
         print(f"{self.out}: {result.bits_per_vector:g} bits per vector, trained in {result.seconds:.1f} s")
 
-    def _check_out(self) -> None:
-        """Refuse what would be lost or cannot be written."""
-        if self.out.exists() and not self.out.is_dir():
-            raise ValueError(f"{self.out} is a file, and a model is a folder: choose another name")
-        if (self.out / "config.json").exists():
-            if not self.overwrite:
-                raise ValueError(f"{self.out} exists already: choose another name, or pass --overwrite")
-        elif self.out.is_dir() and any(self.out.iterdir()):
-            raise ValueError(f"{self.out} is a folder of other files: choose another name for the model")
-        check_folder(self.out)
+
+@dataclass(frozen=True, kw_only=True)
+class TrainAudio:
+    """Train an audio codec of variable bitrate on your own recordings."""
+
+    data: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RECORDINGS")]]
+    """Folder of recordings of any format, or a CSV manifest with a column path and perhaps kind, group, split."""
+    out: Annotated[Path, tyro.conf.arg(metavar="MODEL")]
+    """Folder of the trained model."""
+    recipe: Literal["paper", "small", "speech-16k", "smoke"] = "speech-16k"
+    """What to train: the paper's model, a small one, one for processors, or one that shows that everything runs."""
+    root: OptionalPath = None
+    """Folder that the paths of a manifest start from."""
+    steps: OptionalCount = None
+    """Steps: unset, the recipe's."""
+    workers: int = 2
+    """Threads that read ahead."""
+    dry_run: bool = False
+    """Make two steps and one validation, and write nothing."""
+    overwrite: bool = False
+    """Replace an existing model and start anew; without it, an interrupted training goes on."""
+
+    def run(self) -> None:
+        """Train and save."""
+        from dataclasses import replace
+        from shutil import rmtree
+
+        from codeword.recipes.audio import recipe, resume_folder, train
+
+        check_model_folder(self.out, overwrite=self.overwrite)
+        config, resumable = recipe(self.recipe, steps=self.steps), resume_folder(self.out)
+        if sys.stderr is None or not sys.stderr.isatty():
+            config = replace(config, loop=replace(config.loop, progress=False))
+        if self.overwrite:
+            rmtree(resumable, ignore_errors=True)
+        try:
+            result = train(config, self.data, self.out, root=self.root, workers=self.workers, dry_run=self.dry_run)
+        except KeyboardInterrupt as stop:
+            again = f"; the same command goes on from {resumable}" if resumable.exists() else ""
+            raise type(stop)(f"interrupted, no model was written{again}") from None
+        print(result.report)
+        best = "" if result.outcome.best is None else f", mel distance {result.outcome.best:.4f}"
+        if self.dry_run:
+            print(
+                f"two steps and a validation run, {result.outcome.seconds_per_step:.2f} s a step; nothing was written"
+            )
+        else:
+            print(f"{self.out}: {result.codec.model.levels} levels, {result.outcome.step} steps{best}")
+
+
+def check_model_folder(out: Path, *, overwrite: bool) -> None:
+    """Refuse what would be lost or cannot be written.
+
+    Raises:
+        ValueError: If it is a file, holds another model or other files, or its folder cannot be written to.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file, and a model is a folder: choose another name")
+    if (out / "config.json").exists():
+        if not overwrite:
+            raise ValueError(f"{out} exists already: choose another name, or pass --overwrite")
+    elif out.is_dir() and any(out.iterdir()):
+        raise ValueError(f"{out} is a folder of other files: choose another name for the model")
+    check_folder(out)

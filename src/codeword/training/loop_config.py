@@ -16,7 +16,8 @@ class LoopConfig:
         steps: Optimizer steps.
         accumulate: Batches per optimizer step.
         precision: Of forward and backward; statistics of codebooks stay in float32.
-        clip_norm: Largest norm of the gradient of an optimizer's parameters; ``None`` does not clip.
+        clip_norm: Largest norm of the gradient of an optimizer's parameters, one number for all or one per phase;
+            ``None`` does not clip.
         schedule: What the learning rates are multiplied with.
         average_decay: Decay of the moving average of weights that validation uses and that is kept; ``None`` for none.
         validate_every: Steps between validations.
@@ -35,7 +36,7 @@ class LoopConfig:
     steps: int
     accumulate: int = 1
     precision: Precision = "32-true"
-    clip_norm: float | None = None
+    clip_norm: float | tuple[float, ...] | None = None
     schedule: Schedule = field(default_factory=Constant)
     average_decay: float | None = None
     validate_every: int = 1000
@@ -56,5 +57,6 @@ class LoopConfig:
                 raise ValueError(f"{name} of a LoopConfig must be at least 1, got {getattr(self, name)}")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience of a LoopConfig must be at least 1 or None for no end, got {self.patience}")
-        if self.clip_norm is not None and not self.clip_norm > 0:
+        norms = self.clip_norm if isinstance(self.clip_norm, tuple) else (self.clip_norm,)
+        if any(norm is not None and not norm > 0 for norm in norms):
             raise ValueError(f"clip_norm of a LoopConfig must be positive or None for no limit, got {self.clip_norm}")

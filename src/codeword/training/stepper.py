@@ -29,6 +29,11 @@ class Stepper:
     def __init__(self, task: Task[Any], config: LoopConfig) -> None:
         self.task, self.config = task, config
         self.optimizers: Sequence[Optimizer] = list(task.optimizers())
+        if isinstance(config.clip_norm, tuple) and len(config.clip_norm) != len(self.optimizers):
+            raise ValueError(
+                f"clip_norm has {len(config.clip_norm)} numbers for {len(self.optimizers)} phases: give one for each, "
+                "or one for all"
+            )
         self.fabric = make_fabric(config, phases=len(self.optimizers))
         task.train()
         # Wrapped, the forward runs under the precision and sums gradients over ranks; without weights it needs neither.
@@ -90,9 +95,13 @@ class Stepper:
     def _clip(self, phase: int) -> Mapping[str, Tensor]:
         if self.config.clip_norm is None or self._wrapped is None:
             return {}
+        most = self.config.clip_norm
         # A norm that is not finite is left to the checks of loss and weights, which say more about it.
         norm = self.fabric.clip_gradients(
-            self._wrapped, self._stepping[phase], max_norm=self.config.clip_norm, error_if_nonfinite=False
+            self._wrapped,
+            self._stepping[phase],
+            max_norm=most[phase] if isinstance(most, tuple) else most,
+            error_if_nonfinite=False,
         )
         return {f"gradient_norm_{phase}" if phase else "gradient_norm": cast(Tensor, norm).detach()}
 

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +19,7 @@ from codeword.nn.discriminators import Discriminator, DiscriminatorConfig
 from codeword.training.task import StepResult, Task
 
 
+@runtime_checkable
 class AudioBatches(Protocol):
     """Where batches of waveforms come from; ``codeword.data.audio_excerpts.Excerpts`` is one."""
 

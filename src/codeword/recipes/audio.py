@@ -1,0 +1,231 @@
+"""Audio codecs of variable bitrate.
+
+::
+
+    codeword train audio RECORDINGS --out MODEL --recipe speech-16k
+
+``paper`` is the full-size run of VRVQ (Chae and Lee 2024): 8 codebooks at 44.1 kHz, 300 000 steps of 32 excerpts, days
+on an accelerator. ``small`` is the same with a small part of the arithmetic. ``speech-16k`` works on spectra, for
+processors: a step takes half a second there. ``smoke`` shows in a minute that everything runs; its model is of no use.
+"""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from codeword.codecs.audio.codec import AudioCodec
+from codeword.codecs.audio.layout import Layout, SpectralLayout, WaveLayout
+from codeword.codecs.audio.model import AudioModel
+from codeword.codecs.audio.training import AudioTask, AudioTraining, Weights
+from codeword.data.audio_augment import Augmentation, Gain, RescalePeak, vrvq_augmentations
+from codeword.data.audio_corpus import Corpus, open_corpus
+from codeword.data.audio_excerpts import ExcerptConfig, Excerpts
+from codeword.data.audio_stream import stream_audio
+from codeword.functional.spectral_distance import MelScales
+from codeword.nn.discriminators import DiscriminatorConfig
+from codeword.quantizers.variable import Smooth
+from codeword.training.loop import Outcome
+from codeword.training.loop import train as run
+from codeword.training.loop_config import LoopConfig
+from codeword.training.schedule import Cosine, Exponential
+
+DISCRIMINATOR = "discriminator.safetensors"
+_SPLITS = {"train": 0.95, "val": 0.05}
+_HELD_CLIPS, _HELD_SECONDS = 16, 3.0
+_TABLE_SECONDS = 1800.0  # of training audio, at the scales in use, that entropy tables are learned from
+_TABLE_SCALES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # in levels
+
+Name = Literal["paper", "small", "speech-16k", "smoke"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioRecipe:
+    """A complete configuration.
+
+    Attributes:
+        sample_rate: Samples per second.
+        layout: Encoder and decoder.
+        levels: Codebooks of 1024 codewords.
+        seconds: Length of an excerpt.
+        batch: Excerpts of a step.
+        augment: What is done to excerpts.
+        training: Losses and discriminators.
+        loop: Steps and the rest.
+    """
+
+    sample_rate: int
+    layout: Layout
+    levels: int
+    seconds: float
+    batch: int
+    augment: tuple[Augmentation, ...]
+    training: AudioTraining
+    loop: LoopConfig
+
+    def model(self) -> AudioModel:
+        """A new model."""
+        torch.manual_seed(self.loop.seed)
+        return AudioModel(self.sample_rate, self.layout, levels=self.levels, surrogate=Smooth(1.0))
+
+    def excerpts(self, corpus: Corpus, *, workers: int = 0) -> Excerpts:
+        """Batches of a corpus, whole frames long."""
+        frames = round(self.seconds * self.sample_rate / self.layout.hop)
+        config = ExcerptConfig(
+            rate=self.sample_rate,
+            seconds=frames * self.layout.hop / self.sample_rate,
+            batch=self.batch,
+            seed=self.loop.seed,
+            augment=self.augment,
+        )
+        return Excerpts(corpus, config, workers=workers)
+
+
+def recipe(name: Name, *, steps: int | None = None) -> AudioRecipe:
+    """A recipe by its name, and its schedule fitted to another number of steps."""
+    made = _published(small=name == "small") if name in ("paper", "small") else _spectral(smoke=name == "smoke")
+    if steps is None:
+        return made
+    schedule = made.loop.schedule
+    if isinstance(schedule, Cosine):
+        schedule = replace(schedule, steps=steps, warmup=min(schedule.warmup, steps // 4))
+    return replace(made, loop=replace(made.loop, steps=steps, schedule=schedule))
+
+
+def _published(*, small: bool) -> AudioRecipe:
+    layout, judges = WaveLayout(), DiscriminatorConfig()
+    if small:
+        layout = WaveLayout(width=16, strides=(2, 4, 8, 8), latent=256, decoder_width=256)
+        judges = DiscriminatorConfig(period_widths=(16, 64, 128, 256, 256), spectral_width=16)
+    return AudioRecipe(
+        sample_rate=44100,
+        layout=layout,
+        levels=8,
+        seconds=0.38,
+        batch=16 if small else 32,
+        augment=vrvq_augmentations(),
+        training=AudioTraining(mels=MelScales(sample_rate=44100), discriminator=judges),
+        loop=LoopConfig(steps=300_000, clip_norm=(10.0, 1e3), schedule=Exponential(rate=0.999996), validate_every=5000),
+    )
+
+
+def _spectral(*, smoke: bool) -> AudioRecipe:
+    layout = SpectralLayout(dim=32, inner=64, latent=16) if smoke else SpectralLayout()
+    steps = 40 if smoke else 20_000
+    # Spectra are right before waveforms are, unless a ratio of waveforms pulls at their phases from the start.
+    training = AudioTraining(
+        mels=MelScales(sample_rate=16000, windows=(128, 256, 512, 1024, 2048), bands=(10, 20, 40, 80, 160)),
+        weights=Weights(mel=5.0, si_sdr=2.0, rate=0.2),
+        learning_rate=6e-4,
+        draw="log-uniform",
+        constant=0.3,
+        full=0.2,
+        discriminator=None,
+    )
+    return AudioRecipe(
+        sample_rate=16000,
+        layout=layout,
+        levels=4 if smoke else 12,
+        seconds=1.2,
+        batch=4 if smoke else 16,
+        augment=(Gain(low=-8.0, high=4.0), RescalePeak()),
+        training=training,
+        loop=LoopConfig(
+            steps=steps,
+            clip_norm=5.0,
+            schedule=Cosine(steps=steps, warmup=min(300, steps // 4), floor=0.05),
+            average_decay=None if smoke else 0.999,
+            validate_every=min(500, steps),
+            checkpoint_every=min(250, steps),
+        ),
+    )
+
+
+class AudioResult(NamedTuple):
+    """What was trained.
+
+    Attributes:
+        codec: The codec, as it was written.
+        outcome: How the loop ended.
+        report: What the corpus held.
+    """
+
+    codec: AudioCodec
+    outcome: Outcome
+    report: str
+
+
+def resume_folder(out: Path) -> Path:
+    """Where an interrupted training waits to be continued."""
+    return out.with_name(f"{out.name}.resume")
+
+
+def train(
+    config: AudioRecipe, data: Path, out: Path, *, root: Path | None = None, workers: int = 2, dry_run: bool = False
+) -> AudioResult:
+    """Train a model and write it with its tables and, for fine-tuning, its discriminators.
+
+    Args:
+        config: The recipe.
+        data: A folder of recordings, or a CSV manifest.
+        out: Folder of the model.
+        root: Of a manifest's paths.
+        workers: Threads that read ahead.
+        dry_run: Make two steps and one validation, and write nothing.
+
+    Raises:
+        ValueError: In one line, if there is nothing to train on.
+    """
+    corpus = _divided(open_corpus(data, root=root))
+    model = config.model()
+    held = torch.stack(list(_held(corpus.only(split="val"), config)))
+    task = AudioTask(model, config.excerpts(corpus.only(split="train"), workers=workers), config.training, held=held)
+    outcome = run(task, config.loop, None if dry_run else resume_folder(out), dry_run=dry_run)
+    codec = AudioCodec(model)
+    if dry_run:
+        return AudioResult(codec, outcome, corpus.report())
+    scales = [share * config.levels for share in _TABLE_SCALES]
+    codec.learn_tables(_signals(corpus.only(split="train"), config), scales)
+    codec.save_pretrained(out)
+    if task.discriminator is not None:
+        save_file(task.discriminator.state_dict(), out / DISCRIMINATOR)
+    shutil.rmtree(resume_folder(out))
+    return AudioResult(codec, outcome, corpus.report())
+
+
+def _divided(corpus: Corpus) -> Corpus:
+    """A corpus with the splits that it names; else whole folders are held back, or single files where there are few."""
+    if _SPLITS.keys() <= {clip.entry.split for clip in corpus.clips}:
+        return corpus
+    divided = corpus.with_splits(_SPLITS)
+    if _SPLITS.keys() <= {clip.entry.split for clip in divided.clips}:
+        return divided
+    if len(corpus) < len(_SPLITS):
+        raise ValueError(f"{len(corpus)} recordings are too few: one at least is held back to validate on")
+    every = min(len(corpus), round(1 / _SPLITS["val"]))
+    clips = [
+        clip._replace(entry=replace(clip.entry, split="train" if (number + 1) % every else "val"))
+        for number, clip in enumerate(corpus.clips)
+    ]
+    return Corpus(tuple(clips), corpus.bad)
+
+
+def _held(corpus: Corpus, config: AudioRecipe) -> Iterator[Tensor]:
+    """Excerpts for validation, without augmentation."""
+    seconds = replace(config, seconds=_HELD_SECONDS, batch=_HELD_CLIPS, augment=())
+    yield from seconds.excerpts(corpus).batch(0)
+
+
+def _signals(corpus: Corpus, config: AudioRecipe) -> Iterator[Iterator[Tensor]]:
+    """Whole recordings, spread over the corpus."""
+    left, step = _TABLE_SECONDS, max(1, len(corpus) // 500)
+    for clip in corpus.clips[::step]:
+        if left <= 0:
+            return
+        left -= clip.seconds
+        yield iter(stream_audio(clip.entry.path, rate=config.sample_rate, channels=1))

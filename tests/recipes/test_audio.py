@@ -1,0 +1,105 @@
+from dataclasses import replace
+
+import pytest
+
+from codeword.codecs.audio.codec import AudioCodec
+from codeword.data.audio_stream import stream_audio
+from codeword.data.audio_writer import AudioWriter
+from codeword.recipes.audio import DISCRIMINATOR, recipe, resume_folder, train
+from contracts.audio_models import RATE, noise
+
+NAMES = ("paper", "small", "speech-16k", "smoke")
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recordings")
+    for number in range(3):
+        with AudioWriter(folder / f"{number}.wav", rate=RATE, channels=1) as writer:
+            writer.write(noise(1, 4 * RATE, seed=number))
+    (folder / "broken.wav").write_bytes(b"nothing")
+    return folder
+
+
+def quick(name="smoke", **changes):
+    config = recipe(name)
+    loop = replace(config.loop, steps=2, validate_every=2, checkpoint_every=1, progress=False, accelerator="cpu")
+    return replace(config, loop=loop, batch=2, seconds=0.6, **changes)
+
+
+def test_a_model_is_trained_on_a_folder_and_used(recordings, tmp_path):
+    out = tmp_path / "model"
+    result = train(quick(), recordings, out, workers=0)
+    assert result.outcome.step == 2
+    assert "1 files skipped" in result.report
+    assert not resume_folder(out).exists()
+    codec = AudioCodec.open(out)
+    assert codec.fingerprint == result.codec.fingerprint
+    assert codec.tables is not None
+    coded = list(codec.transform.encode(stream_audio(recordings / "0.wav")))
+    assert sum(part.codes.shape[1] for part in coded) == 200
+    assert not (out / DISCRIMINATOR).exists()
+
+
+def test_discriminators_are_kept_for_fine_tuning(recordings, tmp_path):
+    small = recipe("small").training
+    judges = replace(small.discriminator, periods=(2,), period_widths=(4, 8), windows=(256,), spectral_width=4)
+    config = quick(training=replace(quick().training, discriminator=judges))
+    train(replace(config, loop=replace(config.loop, clip_norm=(10.0, 1e3))), recordings, tmp_path / "m", workers=0)
+    assert (tmp_path / "m" / DISCRIMINATOR).is_file()
+
+
+def test_an_interrupted_training_goes_on(recordings, tmp_path):
+    out = tmp_path / "model"
+    config = quick()
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(AudioCodec, "learn_tables", stop)
+        train(config, recordings, out, workers=0)
+    assert resume_folder(out).is_dir()
+    assert not out.exists()
+    assert train(config, recordings, out, workers=0).outcome.seconds_per_step == 0, "nothing was left to train"
+
+
+def test_a_dry_run_writes_nothing(recordings, tmp_path):
+    result = train(quick(), recordings, tmp_path / "model", workers=0, dry_run=True)
+    assert result.outcome.step == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fewer_steps_have_a_shorter_schedule():
+    assert recipe("speech-16k", steps=100).loop.schedule(99) < 0.06
+    assert recipe("paper", steps=100).loop.steps == 100
+
+
+def test_one_recording_is_too_few(tmp_path):
+    with AudioWriter(tmp_path / "only.wav", rate=RATE, channels=1) as writer:
+        writer.write(noise(1, RATE))
+    with pytest.raises(ValueError, match="1 recordings are too few"):
+        train(quick(), tmp_path, tmp_path.parent / "model")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recipes_are_whole(name):
+    config = recipe(name)
+    model = config.model()
+    assert model.levels == config.levels
+    assert round(config.seconds * config.sample_rate) > 4 * model.hop
+    longest = max(config.training.mels.windows)
+    assert config.seconds * config.sample_rate > longest / 2
+
+
+def test_the_paper_has_the_papers_numbers():
+    config = recipe("paper")
+    model = config.model()
+    assert (model.hop, model.levels, model.size, model.code_dim) == (512, 8, 1024, 8)
+    assert model.frame_rate == pytest.approx(86.13, abs=0.01)
+    assert model.quantizer.scales == (1.0, 48.0)
+    assert config.training.weights == (15.0, 0.0, 0.0, 0.0, 2.0, 1.0, 2.0)
+    # Those of DAC's 44.1 kHz model with eight of its nine codebooks, without the importance net.
+    own = sum(p.numel() for part in (model.encoder, model.decoder) for p in part.parameters())
+    assert own == pytest.approx(76.41e6, rel=2e-3)
+    assert sum(p.numel() for p in model.importance.parameters()) < 4.93e6
