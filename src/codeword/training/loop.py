@@ -78,9 +78,9 @@ def train(task: Task[Any], config: LoopConfig, folder: Path | None = None, *, dr
         return _Run(task, config, folder).go()
     before = {name: value.clone() for name, value in task.state_dict().items()}
     steps = min(2, config.steps)
-    short = replace(config, steps=steps, validate_every=steps, keep_best=False, average_decay=None)
     drawing = "cuda" if torch.cuda.is_available() and config.accelerator != "cpu" else "cpu"
     with random_unchanged(torch.device(drawing)):
+        short = replace(config, steps=steps, validate_every=steps, keep_best=False, average_decay=None)
         outcome = _Run(task, short, None).go()
     task.load_state_dict(before)
     return outcome
