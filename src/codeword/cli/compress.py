@@ -17,7 +17,8 @@ from codeword.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from codeword.codecs.audio.codec import AudioCodec, RateChoice
+    from codeword.codecs.audio.choice import RateChoice
+    from codeword.codecs.audio.codec import AudioCodec
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Compress:
         self._one(codec, rate, *work[0])
 
     def _rate(self) -> "RateChoice":
-        from codeword.codecs.audio.codec import Kbps, Levels, Scale
+        from codeword.codecs.audio.choice import Kbps, Levels, Scale
 
         chosen = [name for name in ("kbps", "scale", "levels") if getattr(self, name) is not None]
         if len(chosen) > 1:

@@ -243,27 +243,8 @@ class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC):
         write_module(save_directory, self, KIND)
 
     @classmethod
-    def _from_pretrained(
-        cls,
-        *,
-        model_id: str,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        token: str | bool | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        **_: object,
-    ) -> "Quantizer":
-        folder = fetched(
-            model_id,
-            [CONFIG, WEIGHTS],
-            revision=revision,
-            cache_dir=cache_dir,
-            token=token,
-            force_download=force_download,
-            local_files_only=local_files_only,
-        )
-        model = load(folder)
+    def _from_pretrained(cls, *, model_id: str, **options: Any) -> "Quantizer":
+        model = load(fetched(model_id, [CONFIG, WEIGHTS], **options))
         if not isinstance(model, cls):
             raise ValueError(f"{model_id} holds a {type(model).__name__}, not a {cls.__name__}: load it as such")
         return model

@@ -63,11 +63,12 @@ def fetched(
     model_id: str,
     patterns: list[str],
     *,
-    revision: str | None,
-    cache_dir: str | Path | None,
-    token: str | bool | None,
-    force_download: bool,
-    local_files_only: bool,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | bool | None = None,
+    force_download: bool = False,
+    local_files_only: bool = False,
+    **_: object,
 ) -> Path:
     """The folder of a model: the given one, or that of a download."""
     if Path(model_id).is_dir():

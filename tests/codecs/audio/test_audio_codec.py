@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from codeword.codecs.audio.codec import AudioCodec, Kbps, Levels, Scale
+from codeword.codecs.audio.choice import Kbps, Levels, Scale
+from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.audio.storage import write_audio
 from codeword.data.audio_stream import stream_audio
 from codeword.data.audio_writer import AudioWriter

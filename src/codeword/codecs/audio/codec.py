@@ -1,9 +1,8 @@
 """Audio to ``.cw`` files and back."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from huggingface_hub import ModelHubMixin
 from jaxtyping import Float, Float32, Int16, Int64
 from torch import Tensor
 
+from codeword.codecs.audio.choice import Compressed, Kbps, Levels, RateChoice, Scale
 from codeword.codecs.audio.model import AudioModel
 from codeword.codecs.audio.rate import FileSize, bits_for, codes_at, depth_for_bits, depths_at, scale_for_bits
 from codeword.codecs.audio.reservoir import Reservoir, packed_costs
@@ -28,51 +28,6 @@ _LATE = 4.0  # seconds of the average rate that a causal controller may run ahea
 
 Progress: TypeAlias = Callable[[float, float | None], object]
 """Called with the seconds done and, where they are known, all seconds."""
-
-
-@dataclass(frozen=True)
-class Scale:
-    """As many levels as the importance of a frame buys at this scale."""
-
-    value: float
-
-
-@dataclass(frozen=True)
-class Levels:
-    """The same number of levels for every frame."""
-
-    count: int
-
-
-@dataclass(frozen=True)
-class Kbps:
-    """The scale, or for a model of constant depth the depth, that brings the file to this rate."""
-
-    value: float
-
-
-RateChoice: TypeAlias = Scale | Levels | Kbps
-
-
-class Compressed(NamedTuple):
-    """What was written.
-
-    Attributes:
-        seconds: Length of the signal.
-        num_bytes: Length of the file.
-        levels: Levels per frame, on the average.
-        note: Empty, or why a rate was not met.
-    """
-
-    seconds: float
-    num_bytes: int
-    levels: float
-    note: str
-
-    @property
-    def kbps(self) -> float:
-        """Of the file, headers included; 0 for no signal."""
-        return 8e-3 * self.num_bytes / self.seconds if self.seconds else 0.0
 
 
 class _Measured:
@@ -395,27 +350,8 @@ class AudioCodec(ModelHubMixin):
         write_audio(save_directory, self.model, self.tables)
 
     @classmethod
-    def _from_pretrained(
-        cls,
-        *,
-        model_id: str,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        token: str | bool | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        **_: object,
-    ) -> "AudioCodec":
-        folder = fetched(
-            model_id,
-            FILES,
-            revision=revision,
-            cache_dir=cache_dir,
-            token=token,
-            force_download=force_download,
-            local_files_only=local_files_only,
-        )
-        return cls(*read_audio(folder))
+    def _from_pretrained(cls, *, model_id: str, **options: Any) -> "AudioCodec":
+        return cls(*read_audio(fetched(model_id, FILES, **options)))
 
 
 class _Counted:

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import torch
-from huggingface_hub import ModelHubMixin
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -29,7 +28,7 @@ class Analysed(NamedTuple):
 
 
 @register
-class AudioModel(nn.Module, ModelHubMixin):
+class AudioModel(nn.Module):
     """A neural audio codec that decides frame by frame how many codebooks to spend (VRVQ, Chae and Lee 2024).
 
     ::

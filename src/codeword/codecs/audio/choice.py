@@ -1,0 +1,49 @@
+"""What a file may spend, and what it did."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+
+@dataclass(frozen=True)
+class Scale:
+    """As many levels as the importance of a frame buys at this scale."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The same number of levels for every frame."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Kbps:
+    """The scale, or for a model of constant depth the depth, that brings the file to this rate."""
+
+    value: float
+
+
+RateChoice: TypeAlias = Scale | Levels | Kbps
+
+
+class Compressed(NamedTuple):
+    """What was written.
+
+    Attributes:
+        seconds: Length of the signal.
+        num_bytes: Length of the file.
+        levels: Levels per frame, on the average.
+        note: Empty, or why a rate was not met.
+    """
+
+    seconds: float
+    num_bytes: int
+    levels: float
+    note: str
+
+    @property
+    def kbps(self) -> float:
+        """Of the file, headers included; 0 for no signal."""
+        return 8e-3 * self.num_bytes / self.seconds if self.seconds else 0.0
