@@ -33,7 +33,7 @@ from codeword.quantizers.variable import Smooth
 from codeword.training.loop import Outcome
 from codeword.training.loop import train as run
 from codeword.training.loop_config import LoopConfig
-from codeword.training.schedule import Cosine, Exponential
+from codeword.training.schedule import Exponential, Trapezoid
 
 DISCRIMINATOR = "discriminator.safetensors"
 _SPLITS = {"train": 0.95, "val": 0.05}
@@ -92,9 +92,13 @@ def recipe(name: Name, *, steps: int | None = None) -> AudioRecipe:
     if steps is None:
         return made
     schedule = made.loop.schedule
-    if isinstance(schedule, Cosine):
-        schedule = replace(schedule, steps=steps, warmup=min(schedule.warmup, steps // 4))
+    if isinstance(schedule, Trapezoid):
+        schedule = _trapezoid(steps)
     return replace(made, loop=replace(made.loop, steps=steps, schedule=schedule))
+
+
+def _trapezoid(steps: int) -> Trapezoid:
+    return Trapezoid(steps=steps, warmup=min(300, steps // 4), decay=steps // 5, floor=0.02)
 
 
 def _published(*, small: bool) -> AudioRecipe:
@@ -116,16 +120,17 @@ def _published(*, small: bool) -> AudioRecipe:
 
 def _spectral(*, smoke: bool) -> AudioRecipe:
     layout = SpectralLayout(dim=32, inner=64, latent=16) if smoke else SpectralLayout()
-    steps = 40 if smoke else 20_000
+    steps = 40 if smoke else 8000
     # Spectra are right before waveforms are, unless a ratio of waveforms pulls at their phases from the start.
     training = AudioTraining(
         mels=MelScales(sample_rate=16000, windows=(128, 256, 512, 1024, 2048), bands=(10, 20, 40, 80, 160)),
-        weights=Weights(mel=5.0, si_sdr=2.0, rate=0.2),
-        learning_rate=6e-4,
+        weights=Weights(mel=5.0, si_sdr=3.0, rate=15.0),
+        learning_rate=1e-3,
         draw="log-uniform",
-        constant=0.3,
-        full=0.2,
+        constant=0.25,
+        full=0.15,
         discriminator=None,
+        variable_from=steps // 4,
     )
     return AudioRecipe(
         sample_rate=16000,
@@ -138,7 +143,7 @@ def _spectral(*, smoke: bool) -> AudioRecipe:
         loop=LoopConfig(
             steps=steps,
             clip_norm=5.0,
-            schedule=Cosine(steps=steps, warmup=min(300, steps // 4), floor=0.05),
+            schedule=_trapezoid(steps),
             average_decay=None if smoke else 0.999,
             validate_every=min(500, steps),
             checkpoint_every=min(250, steps),

@@ -49,6 +49,34 @@ class Cosine(Schedule):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trapezoid(Schedule):
+    """Linear warm-up, a plateau, then a line down to zero (Zhai et al. 2022; Hägele et al. 2024).
+
+    What is learned on the plateau does not depend on how long it will last, so that a run may be extended.
+
+    Attributes:
+        steps: Where the line would reach zero, were it not for the floor.
+        warmup: Steps of the rise.
+        decay: Steps of the fall.
+        floor: Below which it does not fall.
+    """
+
+    steps: int
+    warmup: int = 0
+    decay: int = 0
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.warmup >= 0 and self.decay >= 0 and self.warmup + self.decay <= self.steps):
+            raise ValueError(f"a Trapezoid rises and falls within its steps, got {self}")
+
+    def __call__(self, step: int) -> float:
+        rise = (step + 1) / self.warmup if step < self.warmup else 1.0
+        fall = (self.steps - step) / self.decay if step > self.steps - self.decay else 1.0
+        return max(self.floor, min(rise, fall))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Milestones(Schedule):
     """Multiplied by a factor at each of some steps: halving at 40 % and 70 % is what DiVeQ's image runs do.
 

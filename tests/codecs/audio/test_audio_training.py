@@ -111,6 +111,15 @@ def test_spending_is_a_function_of_the_batch():
     assert float(logarithmic.log().mean()) == pytest.approx(torch.tensor([least, most]).log().mean().item(), rel=0.02)
 
 
+def test_depths_are_constant_before_importance_counts():
+    made = task(replace(CONFIG, constant=0.2, full=0.1, variable_from=5))
+    many = NumberedBatch(4, torch.zeros(2000, 1, 320))
+    before, after = made.spending(many).depth, made.spending(many._replace(number=5)).depth
+    assert int(before.min()) == 1
+    assert (after == 0).float().mean().item() == pytest.approx(0.7, abs=0.05)
+    assert (before == LEVELS).float().mean().item() == pytest.approx(0.1 + 0.9 / LEVELS, abs=0.05)
+
+
 def test_the_rate_is_the_mean_importance_of_items_that_use_it():
     made = task(replace(CONFIG, constant=0.5)).train()
     given = NumberedBatch(3, torch.cat([batch(number).audio for number in range(6)]))

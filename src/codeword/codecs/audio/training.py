@@ -55,6 +55,8 @@ class AudioTraining:
         stfts: Resolutions of the STFT loss.
         discriminator: Shape of the discriminators; ``None`` trains without adversaries.
         adversarial_from: Batch from which on the discriminators take part.
+        variable_from: Batch from which on depths follow importance; before, they are constant. A rate loss that acts
+            while levels are not yet worth anything ends with the fewest for ever.
         seed: Of scales and depths.
     """
 
@@ -68,6 +70,7 @@ class AudioTraining:
     stfts: StftScales = field(default_factory=StftScales)
     discriminator: DiscriminatorConfig | None = field(default_factory=DiscriminatorConfig)
     adversarial_from: int = 0
+    variable_from: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -151,7 +154,8 @@ class AudioTask(Task[NumberedBatch]):
         least, most = self.model.quantizer.scales
         uniform = least + draw[0] * (most - least)
         scale = uniform if self.config.draw == "uniform" else least * (most / least) ** draw[0]
-        depth = torch.where(draw[1] < self.config.constant, 1 + (draw[2] * levels).long(), 0)
+        constant = self.config.constant if batch.number >= self.config.variable_from else 1.0
+        depth = torch.where(draw[1] < constant, 1 + (draw[2] * levels).long(), 0)
         depth = torch.where(draw[1] >= 1 - self.config.full, levels, depth)
         return Spending(scale.to(batch.audio.device), depth.to(batch.audio.device))
 
