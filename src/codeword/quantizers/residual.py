@@ -112,6 +112,7 @@ class ResidualQuantizer(Quantizer):
         if gate is None and self.dropout is not None and self.training:
             gate = self.dropout.gate(x, self.gates)
         given = self._search_together(x, mask, gate) if self._plain else None
+        learns, in_place = self.training, not torch.is_grad_enabled()
         residual, target = x, x if target is None else target
         vectors, carrier, losses = torch.zeros_like(x), None, torch.zeros(x.shape[:-1], device=x.device)
         codes: list[Tensor] = []
@@ -124,8 +125,11 @@ class ResidualQuantizer(Quantizer):
                 index = given[..., number] if gate is None else self._go_on(residual, given[..., number], number)
                 one = self._plain[number].select_given(residual, index, mask=open_, straight=straight, target=target)
             codes.append(one.codes if part is None else torch.where((part > 0).unsqueeze(-1), one.codes, -1))
-            losses = losses + (one.losses if part is None else one.losses * part.detach())
-            if part is None:
+            if learns:
+                losses = losses + (one.losses if part is None else one.losses * part.detach())
+            if in_place:
+                vectors += one.vectors if part is None else part.unsqueeze(-1) * one.vectors
+            elif part is None:
                 vectors = vectors + one.vectors
             elif straight:
                 vectors = vectors + part.unsqueeze(-1) * one.vectors
@@ -134,8 +138,9 @@ class ResidualQuantizer(Quantizer):
                 vectors = vectors + part.detach().unsqueeze(-1) * one.vectors
                 carried = (part - part.detach()).unsqueeze(-1) * one.vectors.detach()
                 carrier = carried if carrier is None else carrier + carried
-            residual = residual - one.vectors if straight else residual - one.vectors.detach()
-            target = target - one.vectors.detach()
+            taken = one.vectors if straight else one.vectors.detach()
+            residual = residual.sub_(taken) if in_place and number else residual - taken
+            target = target - one.vectors.detach() if learns else residual
         return Selected(vectors, torch.cat(codes, -1), losses, carrier)
 
     def search_codes(
