@@ -1,6 +1,8 @@
 from dataclasses import replace
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.data.audio_stream import stream_audio
@@ -45,8 +47,27 @@ def test_discriminators_are_kept_for_fine_tuning(recordings, tmp_path):
     small = recipe("small").training
     judges = replace(small.discriminator, periods=(2,), period_widths=(4, 8), windows=(256,), spectral_width=4)
     config = quick(training=replace(quick().training, discriminator=judges))
-    train(replace(config, loop=replace(config.loop, clip_norm=(10.0, 1e3))), recordings, tmp_path / "m", workers=0)
-    assert (tmp_path / "m" / DISCRIMINATOR).is_file()
+    config = replace(config, loop=replace(config.loop, clip_norm=(10.0, 1e3)))
+    train(config, recordings, tmp_path / "m", workers=0)
+    saved = load_file(tmp_path / "m" / DISCRIMINATOR)
+    still = replace(config, training=replace(config.training, learning_rate=0.0))
+    train(still, recordings, tmp_path / "n", workers=0, start_from=tmp_path / "m")
+    again = load_file(tmp_path / "n" / DISCRIMINATOR)
+    assert all(torch.equal(saved[name], again[name]) for name in saved)
+    wider = replace(config, training=replace(config.training, discriminator=replace(judges, spectral_width=8)))
+    with pytest.raises(ValueError, match="does not fit the recipe's discriminators"):
+        train(wider, recordings, tmp_path / "o", workers=0, start_from=tmp_path / "m")
+
+
+def test_fine_tuning_goes_on_from_a_model(recordings, tmp_path):
+    first = train(quick(), recordings, tmp_path / "first", workers=0).codec
+    still = quick(training=replace(quick().training, learning_rate=0.0, variable_from=9), levels=7)
+    second = train(still, recordings, tmp_path / "second", workers=0, start_from=tmp_path / "first").codec
+    assert second.fingerprint == first.fingerprint
+    moved = train(quick(), recordings, tmp_path / "third", workers=0, start_from=tmp_path / "first").codec
+    assert moved.fingerprint != first.fingerprint
+    with pytest.raises(ValueError, match="works at 16000 Hz, the recipe at 44100 Hz"):
+        train(quick("small"), recordings, tmp_path / "fourth", workers=0, start_from=tmp_path / "first")
 
 
 def test_an_interrupted_training_goes_on(recordings, tmp_path):

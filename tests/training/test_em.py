@@ -98,6 +98,13 @@ def test_additive_is_not_worse_than_the_product_where_a_product_is_best():
     assert train(additive, x, QUICK).error <= train(product, x, QUICK).error * (1 + ROUNDING)
 
 
+def test_additive_starts_from_the_very_product_that_is_trained_alone():
+    x = vectors(2000)
+    alone = train(ProductQuantizer(levels(3, 2)), x, EMConfig(steps=20)).history
+    within = train(AdditiveQuantizer(levels(3)), x, EMConfig(steps=20, rounds=1)).history
+    assert [step.error for step in within if "product / blocks" in step.stage] == [step.error for step in alone]
+
+
 @pytest.mark.parametrize("family", ["vector", "product", "optimized", "residual", "additive"])
 def test_a_common_offset_changes_nothing(family):
     x = vectors()

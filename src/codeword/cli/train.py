@@ -90,6 +90,8 @@ class TrainAudio:
     """Folder of the trained model."""
     recipe: Literal["paper", "small", "speech-16k", "smoke"] = "speech-16k"
     """What to train: the paper's model, a small one, one for processors, or one that shows that everything runs."""
+    start_from: OptionalPath = None
+    """Model to go on from (fine-tuning), with its discriminators where the recipe has the same."""
     root: OptionalPath = None
     """Folder that the paths of a manifest start from."""
     steps: OptionalCount = None
@@ -115,7 +117,15 @@ class TrainAudio:
         if self.overwrite:
             rmtree(resumable, ignore_errors=True)
         try:
-            result = train(config, self.data, self.out, root=self.root, workers=self.workers, dry_run=self.dry_run)
+            result = train(
+                config,
+                self.data,
+                self.out,
+                root=self.root,
+                workers=self.workers,
+                dry_run=self.dry_run,
+                start_from=self.start_from,
+            )
         except KeyboardInterrupt as stop:
             again = f"; the same command goes on from {resumable}" if resumable.exists() else ""
             raise type(stop)(f"interrupted, no model was written{again}") from None

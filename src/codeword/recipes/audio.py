@@ -16,19 +16,21 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.audio.layout import Layout, SpectralLayout, WaveLayout
 from codeword.codecs.audio.model import AudioModel
+from codeword.codecs.audio.storage import read_audio
 from codeword.codecs.audio.training import AudioTask, AudioTraining, Weights
 from codeword.data.audio_augment import Augmentation, Gain, RescalePeak, vrvq_augmentations
 from codeword.data.audio_corpus import Corpus, open_corpus
 from codeword.data.audio_excerpts import ExcerptConfig, Excerpts
 from codeword.data.audio_stream import stream_audio
 from codeword.functional.spectral_distance import MelScales
-from codeword.nn.discriminators import DiscriminatorConfig
+from codeword.nn.discriminators import Discriminator, DiscriminatorConfig
 from codeword.quantizers.variable import Smooth
 from codeword.training.loop import Outcome
 from codeword.training.loop import train as run
@@ -171,7 +173,14 @@ def resume_folder(out: Path) -> Path:
 
 
 def train(
-    config: AudioRecipe, data: Path, out: Path, *, root: Path | None = None, workers: int = 2, dry_run: bool = False
+    config: AudioRecipe,
+    data: Path,
+    out: Path,
+    *,
+    root: Path | None = None,
+    workers: int = 2,
+    dry_run: bool = False,
+    start_from: Path | None = None,
 ) -> AudioResult:
     """Train a model and write it with its tables and, for fine-tuning, its discriminators.
 
@@ -182,14 +191,22 @@ def train(
         root: Of a manifest's paths.
         workers: Threads that read ahead.
         dry_run: Make two steps and one validation, and write nothing.
+        start_from: Folder of a model to go on from: its networks and, if the recipe uses the same ones and they were
+            saved, its discriminators. Depths follow importance from the first step.
 
     Raises:
-        ValueError: In one line, if there is nothing to train on.
+        ValueError: In one line, if there is nothing to train on, or the model works at another sample rate.
     """
     corpus = _divided(open_corpus(data, root=root))
     model = config.model()
+    if start_from is not None:
+        model = _started(start_from, config)
+        training = replace(config.training, variable_from=0)
+        config = replace(config, layout=model.layout, levels=model.levels, training=training)
     held = torch.stack(list(_held(corpus.only(split="val"), config)))
     task = AudioTask(model, config.excerpts(corpus.only(split="train"), workers=workers), config.training, held=held)
+    if start_from is not None and task.discriminator is not None:
+        _start_discriminator(task.discriminator, start_from / DISCRIMINATOR)
     outcome = run(task, config.loop, None if dry_run else resume_folder(out), dry_run=dry_run)
     codec = AudioCodec(model)
     if dry_run:
@@ -201,6 +218,32 @@ def train(
         save_file(task.discriminator.state_dict(), out / DISCRIMINATOR)
     shutil.rmtree(resume_folder(out))
     return AudioResult(codec, outcome, corpus.report())
+
+
+def _started(folder: Path, config: AudioRecipe) -> AudioModel:
+    model, _ = read_audio(folder)
+    if model.sample_rate != config.sample_rate:
+        raise ValueError(
+            f"{folder} works at {model.sample_rate} Hz, the recipe at {config.sample_rate} Hz: choose another recipe"
+        )
+    return model
+
+
+def _start_discriminator(discriminator: Discriminator, saved: Path) -> None:
+    """Load what was saved with a model; a model that was trained without adversaries gets new ones.
+
+    Raises:
+        ValueError: If the file is damaged, or of discriminators of another shape.
+    """
+    if not saved.is_file():
+        return
+    try:
+        discriminator.load_state_dict(load_file(saved))
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(
+            f"{saved} does not fit the recipe's discriminators: train with the recipe that wrote it, or remove the "
+            "file to start with new ones"
+        ) from error
 
 
 def _divided(corpus: Corpus) -> Corpus:

@@ -145,9 +145,9 @@ def _padded_product(
 ) -> list[Tensor]:
     """Codebooks of a product of as many blocks as there are levels, zero outside of their block."""
     widths = [stream.dim // len(sizes) + (block < stream.dim % len(sizes)) for block in range(len(sizes))]
-    # The seed of a product on its own: additive codes must not lose to it by an unlucky start.
-    seed = stage_seed(run, name)
-    tables = train_product(stream, widths, sizes, run, validation=validation, name=f"{name}product / ", seed=seed)
+    # The random numbers of a product on its own: additive codes must not lose to it by an unlucky start.
+    stage = f"{name}product / "
+    tables = train_product(stream, widths, sizes, run, validation=validation, name=stage, drawn_as=name)
     left, padded = 0, list[Tensor]()
     for width, table in zip(widths, tables, strict=True):
         padded.append(F.pad(table, (left, stream.dim - left - width)))

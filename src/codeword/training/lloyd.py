@@ -73,7 +73,7 @@ def train_product(
     validation: VectorStream | None = None,
     name: str = "",
     steps: int | None = None,
-    seed: int | None = None,
+    drawn_as: str | None = None,
 ) -> list[Float[Tensor, "size width"]]:
     """Codebooks of consecutive blocks of features (Jegou et al. 2011), all in the same passes.
 
@@ -85,8 +85,9 @@ def train_product(
         validation: Vectors, about the same mean, that choose the step to keep.
         name: Of the stage.
         steps: Passes, if not those of the configuration.
-        seed: Of the start, if not that of the stage.
+        drawn_as: Name of the stage whose random numbers are used, if not its own.
     """
+    drawn_as = name if drawn_as is None else drawn_as
     sample, weights = stream.sample(sample_size(*sizes), run.config.seed)
 
     def blocks(chunk: Chunk) -> list[Tensor]:
@@ -94,11 +95,19 @@ def train_product(
 
     def start() -> list[Tensor]:
         parts = zip(sample.split(list(widths), 1), sizes, strict=True)
-        first = stage_seed(run, name) if seed is None else seed
+        first = stage_seed(run, drawn_as)
         return [plus_plus(part, size, first + block, weights) for block, (part, size) in enumerate(parts)]
 
     held = None if validation is None else Viewed(validation, blocks)
-    return lloyd(run, f"{name}blocks", Viewed(stream, blocks), start, validation=held, steps=steps)
+    return lloyd(
+        run,
+        f"{name}blocks",
+        Viewed(stream, blocks),
+        start,
+        validation=held,
+        steps=steps,
+        drawn_as=f"{drawn_as}blocks",
+    )
 
 
 def train_residual(
@@ -226,6 +235,7 @@ def lloyd(
     validation: Viewed | None = None,
     search: Search = nearest,
     steps: int | None = None,
+    drawn_as: str | None = None,
 ) -> list[Tensor]:
     """Codebooks after Lloyd passes, each codebook over its own view of the stream.
 
@@ -240,12 +250,14 @@ def lloyd(
         validation: What chooses the step to keep.
         search: Codes of vectors in a codebook.
         steps: Passes, if not those of the configuration.
+        drawn_as: Name of the stage whose random numbers are used, if not its own.
     """
+    drawn_as = name if drawn_as is None else drawn_as
     stream, count, noise = training.stream, steps or run.config.steps, run.config.perturbation / 2
     settling = min(_NOISY * count, _NOISY_PASSES)
 
     def step(tables: list[Tensor], number: int) -> Stepped:
-        generator = step_generator(run, name, number)
+        generator = step_generator(run, drawn_as, number)
         found: list[LloydStatistics | None] = [None] * len(tables)
         for chunk in run.passing(stream):
             for place, (x, table) in enumerate(zip(training.parts(chunk), tables, strict=True)):
@@ -255,7 +267,7 @@ def lloyd(
         total = [over_ranks(some, table) for some, table in zip(found, tables, strict=True)]
         errors = [float(some.errors.sum()) / stream.moments.weight for some in total]
         share = noise * max(0.0, 1 - (number + 1) / settling)
-        generator = torch.Generator().manual_seed(stage_seed(run, f"{name} noise {number}"))
+        generator = torch.Generator().manual_seed(stage_seed(run, f"{drawn_as} noise {number}"))
         after: list[Tensor] = []
         for table, some, error in zip(tables, total, errors, strict=True):
             evened = relocated(moved(table, some), some, share * _MOVED, generator)
