@@ -14,12 +14,13 @@ from pathlib import Path
 import torch
 
 RESULTS = Path(__file__).parent.parent / "results"
+_PLACES = {"--data": "DATA", "--model": "MODEL", "--official": "DIRECTORY"}  # instead of this machine's paths
 
 
 def machine() -> dict[str, object]:
     """Processor, threads and versions."""
     cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
-    packages = ["torch", "numpy", "faiss-cpu", "scikit-learn", "vector-quantize-pytorch"]
+    packages = ["torch", "numpy", "faiss-cpu", "scikit-learn", "vector-quantize-pytorch", "transformers"]
     return {
         "processor": cpu or platform.processor(),
         "capability": torch.backends.cpu.get_cpu_capability(),
@@ -33,7 +34,7 @@ def machine() -> dict[str, object]:
 def write(name: str, rows: object, **more: object) -> Path:
     """Write ``results/<name>.json``."""
     RESULTS.mkdir(exist_ok=True)
-    words = ["DATA" if before == "--data" else word for before, word in itertools.pairwise(sys.argv)]
+    words = [_PLACES.get(before, word) for before, word in itertools.pairwise(sys.argv)]
     command = shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *words])
     path = RESULTS / f"{name}.json"
     content = {"command": command, "date": time.strftime("%Y-%m-%d"), "machine": machine(), **more, "rows": rows}

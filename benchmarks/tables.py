@@ -4,31 +4,14 @@ python -m benchmarks.tables            # writes both
 python -m benchmarks.tables --check    # exit status 1 if one of them is not what the results say
 """
 
-import json
-from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
+from benchmarks.audio_tables import audio_coding, audio_robustness, audio_speed, audio_training
+from benchmarks.pages import ROOT, read, source, table
+
 PAGE, README = ROOT / "docs/results.md", ROOT / "README.md"
 OPEN, CLOSE = "<!-- measured: benchmarks/tables.py -->\n", "<!-- end of measured -->"
 TABLE2_METHODS = {"ours": "closed form", "nsvq": "NSVQ", "straight": "straight-through", "kmeans": "MiniBatchKMeans"}
-
-
-def read(name: str) -> dict[str, Any]:
-    return json.loads((ROOT / "results" / f"{name}.json").read_text())
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
-def source(result: dict[str, Any]) -> str:
-    machine = result["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
-    return f"`{result['command']}`, {result['date']}: {machine['processor']}, {threads}; {versions}.\n"
 
 
 def toy_table2() -> str:
@@ -146,6 +129,10 @@ SECTIONS = {
     "Additive, residual and product codes": vectors_toy_icassp,
     "Nearest codeword": nearest_peer,
     "Encoding, decoding and searching": search_faiss,
+    "Speed and memory of audio": audio_speed,
+    "Bytes of coded audio": audio_coding,
+    "Damaged files of audio": audio_robustness,
+    "Training of audio models": audio_training,
 }
 
 

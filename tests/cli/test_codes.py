@@ -86,17 +86,17 @@ def test_a_pipe_is_read_in_order(run, place):
         ("decode product product.cw y.csv", "cannot write '.csv': vectors are written to .npy, .fvecs"),
         ("decode product product.cw nowhere/y.npy", "does not exist: make it first"),
         ("decode product product.cw /proc/y.npy", "cannot write /proc/y.npy"),
-        ("evaluate nothing x.npy", "there is no model nothing"),
-        ("evaluate whole x.npy", "x.npy has vectors of 8 features, the model takes 16"),
-        ("evaluate product product.cw", "unknown kind of file '.cw'"),
-        ("evaluate product y.npy", "y.npy does not exist"),
+        ("evaluate vectors nothing x.npy", "there is no model nothing"),
+        ("evaluate vectors whole x.npy", "x.npy has vectors of 8 features, the model takes 16"),
+        ("evaluate vectors product product.cw", "unknown kind of file '.cw'"),
+        ("evaluate vectors product y.npy", "y.npy does not exist"),
     ],
 )
 def test_bad_calls_are_one_line(refused, line, message):
     assert message in refused(line)
 
 
-@pytest.mark.parametrize("verb", ["encode product {} y.cw", "evaluate product {}", "index product {} y"])
+@pytest.mark.parametrize("verb", ["encode product {} y.cw", "evaluate vectors product {}", "index product {} y"])
 @pytest.mark.parametrize(
     ("bad", "message"),
     [(np.nan, "bad.npy: row 41 is not finite"), (1e30, "bad.npy holds numbers up to 1e+30")],
@@ -230,7 +230,7 @@ def test_a_file_that_lies_about_its_sizes(refused, place):
 
 def test_evaluation_of_every_quantizer(run, place):
     for model in MODELS:
-        ran = run(f"evaluate {model} x.npy")
+        ran = run(f"evaluate vectors {model} x.npy")
         assert (ran.code, ran.err) == (0, "")
         size = (place / f"{model}.cw").stat().st_size
         assert f"{8 * size / 300:.3f} in a file" in ran.out
@@ -240,6 +240,6 @@ def test_evaluation_of_every_quantizer(run, place):
 
 def test_evaluation_with_more_codewords_than_can_be_counted(run, place):
     np.save(place / "wide.npy", np.random.default_rng(0).standard_normal((20, 16)))
-    ran = run("evaluate whole wide.npy")
+    ran = run("evaluate vectors whole wide.npy")
     assert ran.code == 0
     assert "their use is not counted" in ran.out

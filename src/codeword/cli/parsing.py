@@ -18,7 +18,8 @@ from codeword.cli.decode import Decode
 from codeword.cli.decompress import Decompress
 from codeword.cli.demo import Demo
 from codeword.cli.encode import Encode
-from codeword.cli.evaluate import Evaluate
+from codeword.cli.evaluate import EvaluateAudio, EvaluateVectors
+from codeword.cli.export import ExportAudio
 from codeword.cli.index import Index
 from codeword.cli.inspect import Inspect
 from codeword.cli.search import Search
@@ -33,8 +34,10 @@ VERBS = {
     "decode": Decode,
     "index": Index,
     "search": Search,
-    "evaluate": Evaluate,
+    "evaluate vectors": EvaluateVectors,
+    "evaluate audio": EvaluateAudio,
     "inspect": Inspect,
+    "export audio": ExportAudio,
     "complexity": Complexity,
     "demo": Demo,
 }

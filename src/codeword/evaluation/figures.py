@@ -60,7 +60,9 @@ def codebook_grid(panels: Mapping[str, Mapping[str, Cloud]]) -> Figure:
     return figure
 
 
-def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, x: str, y: str, title: str) -> Figure:
+def curves(
+    series: Mapping[str, tuple[Sequence[int | float], Sequence[float]]], *, x: str, y: str, title: str
+) -> Figure:
     """One line per method, named at its end rather than in a legend."""
     figure, axis = plt.subplots(figsize=(5.6, 3.4), layout="constrained")
     ends = []

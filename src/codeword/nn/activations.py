@@ -24,6 +24,11 @@ def written_out() -> Iterator[None]:
         _written_out.reset(token)
 
 
+def is_written_out() -> bool:
+    """Whether this runs inside :func:`written_out`."""
+    return _written_out.get()
+
+
 class Snake(nn.Module):
     r"""A periodic activation with a learned frequency per channel (Ziyin et al. 2020, equation 3).
 
@@ -38,42 +43,47 @@ class Snake(nn.Module):
         self.alpha = nn.Parameter(torch.ones(1, channels, 1))
 
     def forward(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch channels time"]:
-        if _written_out.get():
+        if is_written_out():
             return x + (self.alpha + _TINY).reciprocal() * torch.sin(self.alpha * x).pow(2)
         if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
             return x + torch.sin(self.alpha * x).square() / (self.alpha + _TINY)
         return _Snake.apply(x, self.alpha)
 
+    def into(self, x: Float[Tensor, "channels time"], y: Float[Tensor, "channels time"]) -> None:
+        """Write the activation of a piece of a signal into ``y``, which may be ``x``; without gradient."""
+        _wave(x, self.alpha[0], y)
+
 
 class _Snake(torch.autograd.Function):
-    """Keeps the input alone for the backward pass, where plain operators keep four tensors of its size."""
+    """Keeps input and output for the backward pass, which the layers around it keep anyway, and computes one sine."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, alpha: Tensor) -> Tensor:  # pyrefly: ignore
-        ctx.save_for_backward(x, alpha)
         x, y = x.contiguous(), torch.empty_like(x, memory_format=torch.contiguous_format)
-        inverse = (alpha + _TINY).reciprocal()
         for part in _blocks(x):
-            a = alpha[:, part[1]]
-            wave = (x[part] * a).sin_()
-            torch.addcmul(x[part], wave, wave * inverse[:, part[1]], out=y[part])
+            _wave(x[part], alpha[:, part[1]], y[part])
+        ctx.save_for_backward(x, alpha, y)
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # pyrefly: ignore
-        x, alpha = ctx.saved_tensors
-        x, grad = x.contiguous(), grad.contiguous()
-        inverse = (alpha + _TINY).reciprocal()
+        x, alpha, y = ctx.saved_tensors
+        grad = grad.contiguous()
         to_x, to_alpha = torch.empty_like(grad), torch.zeros_like(alpha)
         for part in _blocks(x):
-            a, i = alpha[:, part[1]], inverse[:, part[1]]
-            angle = x[part] * a
-            wave, g = angle.sin(), grad[part]
-            double = angle.cos_().mul_(wave).mul_(2)  # sin(2 a x)
+            g, a = grad[part], alpha[:, part[1]]
+            double = (x[part] * (2 * a)).sin_()  # 2 sin cos
             torch.addcmul(g, g, double, out=to_x[part])
-            share = double.mul_(x[part]).addcmul_(wave, wave * i, value=-1).mul_(g)
-            to_alpha[:, part[1]] += share.sum((0, 2)).view(1, -1, 1) * i
+            # The derivative by alpha is (x sin(2 alpha x) - sin^2(alpha x) / alpha) / alpha, with y - x for the square.
+            share = double.add_(1.0).mul_(x[part]).sub_(y[part]).mul_(g)
+            to_alpha[:, part[1]] += share.sum((0, 2)).view(1, -1, 1) / (a + _TINY)
         return to_x, to_alpha
+
+
+def _wave(x: Tensor, alpha: Tensor, y: Tensor) -> None:
+    """Four passes over a block, of which the sine takes three quarters of the time."""
+    wave = (x * alpha).sin_()
+    torch.addcmul(x, wave.square_(), (alpha + _TINY).reciprocal(), out=y)
 
 
 def _blocks(x: Tensor) -> Iterator[tuple[slice, slice, slice]]:

@@ -2,11 +2,12 @@
 
 from typing import Literal
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
+
+from codeword.nn.memory import padded_past, with_past
 
 Padding = Literal["centered", "causal", "cut"]
 """Where a convolution looks: to both sides; back alone; or to both sides and, transposed with an odd stride, one sample
@@ -32,7 +33,7 @@ class Conv1d(nn.Conv1d):
         super().__init__(inputs, outputs, kernel, stride=stride, dilation=dilation, padding=both if self.ahead else 0)
 
     def forward(self, input: Float[Tensor, "batch inputs time"]) -> Float[Tensor, "batch outputs _"]:
-        return super().forward(input if self.ahead else F.pad(input, (self.span, 0)))
+        return super().forward(input if self.ahead else padded_past(self, input, self.span))
 
 
 class ConvTranspose1d(nn.ConvTranspose1d):
@@ -59,8 +60,11 @@ class ConvTranspose1d(nn.ConvTranspose1d):
     def forward(  # pyrefly: ignore[bad-override]  # the output size follows from the input alone
         self, x: Float[Tensor, "batch inputs time"]
     ) -> Float[Tensor, "batch outputs _"]:
-        y = super().forward(x)
-        return y[..., : y.shape[-1] - self.stride[0]] if self.causal else y
+        if not self.causal:
+            return super().forward(x)
+        joined, stride = with_past(self, x, 1), self.stride[0]
+        y = super().forward(joined)
+        return y[..., stride * (joined.shape[-1] - x.shape[-1]) : y.shape[-1] - stride]
 
 
 def add_weight_norm(module: nn.Module) -> None:

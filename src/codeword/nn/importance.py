@@ -26,6 +26,8 @@ class ImportanceNet(nn.Module):
 
     def __init__(self, features: int, kernels: Sequence[int] = PAPER, *, padding: Padding = "centered"):
         super().__init__()
+        if len(kernels) < len(PAPER):
+            raise ValueError(f"an importance net has {len(PAPER)} convolutions or more, got kernels {tuple(kernels)}")
         inner = [max(8, features // 2**shift) for shift in (1, 3, 5, 7)]
         widths = [*[features] * (len(kernels) - 4), *inner, 1]
         layers: list[nn.Module] = []

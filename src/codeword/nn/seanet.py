@@ -1,6 +1,6 @@
 """Encoder and decoder of waveforms: residual units between strided convolutions (SoundStream, EnCodec, DAC)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from codeword.nn.activations import Snake
 from codeword.nn.conv import Conv1d, ConvTranspose1d, Padding, zero_offsets
+from codeword.nn.pieces import add_residual, convolved, expanded, in_pieces
 
 _DILATIONS = (1, 3, 9)
 
@@ -29,11 +30,25 @@ class ResidualUnit(nn.Module):
         self.conv2 = Conv1d(channels, channels, 1, padding=padding)
 
     def forward(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch channels time"]:
+        if in_pieces(x, self.conv1):
+            return self.add(x, torch.empty_like(x))
         return x + self.conv2(self.snake2(self.conv1(self.snake1(x))))
+
+    def add(self, x: Float[Tensor, "batch channels time"], y: Tensor) -> Float[Tensor, "batch channels time"]:
+        """Write the unit's output into ``y``, which may be ``x``; for inference."""
+        return add_residual((self.snake1, self.conv1, self.snake2, self.conv2), x, y)
 
 
 def _units(channels: int, padding: Padding) -> nn.Sequential:
     return nn.Sequential(*(ResidualUnit(channels, dilation, padding) for dilation in _DILATIONS))
+
+
+def _overwritten(units: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """``x`` after residual units that need no memory beside its own."""
+    for unit in units:
+        assert isinstance(unit, ResidualUnit)
+        unit.add(x, x)
+    return x
 
 
 class EncoderBlock(nn.Module):
@@ -52,6 +67,9 @@ class EncoderBlock(nn.Module):
         self.conv = Conv1d(inputs, outputs, 2 * stride, stride=stride, padding=padding)
 
     def forward(self, x: Float[Tensor, "batch inputs time"]) -> Float[Tensor, "batch outputs frames"]:
+        if in_pieces(x, self.conv):
+            first, *others = self.units
+            return convolved(self.conv, _overwritten(others, first(x)), self.snake)
         return self.conv(self.snake(self.units(x)))
 
 
@@ -71,6 +89,8 @@ class DecoderBlock(nn.Module):
         self.conv = ConvTranspose1d(inputs, outputs, stride=stride, padding=padding)
 
     def forward(self, x: Float[Tensor, "batch inputs frames"]) -> Float[Tensor, "batch outputs time"]:
+        if in_pieces(x, self.conv):
+            return _overwritten(self.units, expanded(self.conv, x, self.snake))
         return self.units(self.conv(self.snake(x)))
 
 
@@ -110,10 +130,11 @@ class WaveEncoder(nn.Module):
         zero_offsets(self)
 
     def forward(self, x: Float[Tensor, "batch 1 time"]) -> Encoded:
-        x = self.first(x)
+        pieces = in_pieces(x, self.first)
+        x = convolved(self.first, x) if pieces else self.first(x)
         for block in self.blocks:
             x = block(x)
-        return Encoded(self.last(self.snake(x)), x)
+        return Encoded(convolved(self.last, x, self.snake) if pieces else self.last(self.snake(x)), x)
 
 
 class WaveDecoder(nn.Module):
@@ -124,7 +145,12 @@ class WaveDecoder(nn.Module):
         strides: Of the blocks; their product is the hop.
         latent: Channels of the frames.
         padding: Where the convolutions look.
+
+    Attributes:
+        lag: Samples at the end of a causal decoder's output that frames to come will still change: none.
     """
+
+    lag = 0
 
     def __init__(self, width: int, strides: Sequence[int], latent: int, *, padding: Padding = "centered"):
         super().__init__()
@@ -139,7 +165,8 @@ class WaveDecoder(nn.Module):
         zero_offsets(self)
 
     def forward(self, x: Float[Tensor, "batch latent frames"]) -> Float[Tensor, "batch 1 time"]:
-        x = self.first(x)
+        pieces = in_pieces(x, self.first)
+        x = convolved(self.first, x) if pieces else self.first(x)
         for block in self.blocks:
             x = block(x)
-        return torch.tanh(self.last(self.snake(x)))
+        return torch.tanh(convolved(self.last, x, self.snake) if pieces else self.last(self.snake(x)))

@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from codeword.nn.conv import Padding
+from codeword.nn.fourier import FastFourier, Fourier
+from codeword.nn.memory import padded_past, with_past
 from codeword.nn.seanet import Encoded
 
 _LOUDEST = 6.0  # log of the largest magnitude that is decoded, against overflow in early training
@@ -36,7 +38,7 @@ class ConvNeXtBlock(nn.Module):
         self.scale = nn.Parameter(torch.full((dim,), scale))
 
     def forward(self, x: Float[Tensor, "batch dim frames"]) -> Float[Tensor, "batch dim frames"]:
-        y = self.time(F.pad(x, (3, 3) if self.ahead else (6, 0)))
+        y = self.time(F.pad(x, (3, 3)) if self.ahead else padded_past(self, x, 6))
         y = self.back(F.gelu(self.wider(self.norm(rearrange(y, "b d t -> b t d")))))
         return x + rearrange(y * self.scale, "b t d -> b d t")
 
@@ -53,12 +55,13 @@ class _Frames(nn.Module):
 
     def __init__(self, hop: int, length: int, padding: Padding):
         super().__init__()
-        if length < 2 * hop or (length - hop) % 2:
-            raise ValueError(f"frames of {length} samples must cover their hop of {hop} twice, and evenly")
+        self.ahead = padding != "causal"
+        if length < 2 * hop or length % 2 or hop % 2:
+            raise ValueError(f"frames must cover their hop twice, both even numbers: got {length} samples and {hop}")
         self.hop, self.length = hop, length
         both = (length - hop) // 2
-        self.before, self.after = (both, both) if padding != "causal" else (length - hop, 0)
-        self.register_buffer("window", torch.hann_window(length), persistent=False)
+        self.before, self.after = (both, both) if self.ahead else (length - hop, 0)
+        self.fourier: Fourier = FastFourier(length)
 
 
 class SpectralEncoder(_Frames):
@@ -84,8 +87,9 @@ class SpectralEncoder(_Frames):
         self.last = nn.Conv1d(dim, latent, 1)
 
     def forward(self, x: Float[Tensor, "batch 1 time"]) -> Encoded:
-        x = F.pad(x.squeeze(1), (self.before, self.after))
-        spectrum = torch.fft.rfft(x.unfold(-1, self.length, self.hop) * self.window)
+        x = x.squeeze(1)
+        x = F.pad(x, (self.before, self.after)) if self.ahead else padded_past(self, x, self.before)
+        spectrum = self.fourier(x.unfold(-1, self.length, self.hop))
         magnitude = spectrum.abs().clamp_min(1e-5)
         spectrum = torch.view_as_real(spectrum * magnitude.pow(_POWER - 1))
         y = self.blocks(self.first(rearrange(spectrum, "b t f c -> b (c f) t")))
@@ -103,30 +107,37 @@ class SpectralDecoder(_Frames):
         blocks: How many.
         latent: Channels of the frames.
         padding: Where the blocks look; causal, a sample waits for the frames that reach it.
+
+    Attributes:
+        lag: Samples at the end of a causal decoder's output that frames to come will still change.
     """
 
     def __init__(
         self, hop: int, length: int, dim: int, inner: int, blocks: int, latent: int, *, padding: Padding = "centered"
     ):
         super().__init__(hop, length, padding)
-        self.ahead = padding != "causal"
         self.first = nn.Conv1d(latent, dim, 7 if self.ahead else 1, padding=3 if self.ahead else 0)
         self.blocks = _blocks(dim, inner, blocks, padding)
         self.norm_out = nn.LayerNorm(dim, eps=1e-6)
         self.last = nn.Linear(dim, 3 * (length // 2 + 1))
+        self.lag = self.before
 
     def forward(self, x: Float[Tensor, "batch latent frames"]) -> Float[Tensor, "batch 1 time"]:
         y = self.last(self.norm_out(rearrange(self.blocks(self.first(x)), "b d t -> b t d")))
         level, real, imaginary = y.float().chunk(3, -1)
         # The level spans loud and quiet; real and imaginary part have no jump, as an angle would.
         spectrum = torch.complex(real, imaginary) * level.clamp_max(_LOUDEST).exp()
-        frames = torch.fft.irfft(spectrum, self.length) * self.window
-        return self._overlap(frames).unsqueeze(1)
+        return self._overlap(self.fourier.inverse(spectrum)).unsqueeze(1)
 
     def _overlap(self, frames: Tensor) -> Tensor:
-        """The sum of shifted frames, over that of the squares of their windows where all frames are there."""
-        count = frames.shape[1]
+        """The sum of shifted frames, over that of the squares of their windows where all frames are there.
+
+        Of a block with frames before it, the sum begins ``lag`` samples early, with what these frames had left open.
+        """
+        columns = frames.transpose(1, 2)
+        joined = columns if self.ahead else with_past(self, columns, -(-self.before // self.hop))
+        past, count = joined.shape[-1] - columns.shape[-1], joined.shape[-1]
         total = (count - 1) * self.hop + self.length
-        wide = F.fold(frames.transpose(1, 2), (1, total), (1, self.length), stride=(1, self.hop))
-        level = self.window.square().sum() / self.hop
-        return wide[:, 0, 0, self.before : self.before + count * self.hop] / level
+        wide = F.fold(joined, (1, total), (1, self.length), stride=(1, self.hop))
+        level = self.fourier.window.square().sum() / self.hop
+        return wide[:, 0, 0, max(past * self.hop, self.before) : total - self.after] / level

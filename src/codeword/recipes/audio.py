@@ -11,7 +11,7 @@ processors: a step takes half a second there. ``smoke`` shows in a minute that e
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -21,8 +21,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from codeword.codecs.audio.codec import AudioCodec
-from codeword.codecs.audio.layout import Layout, SpectralLayout, WaveLayout
+from codeword.codecs.audio.layout import LappedLayout, Layout, SpectralLayout, WaveLayout
 from codeword.codecs.audio.model import AudioModel
+from codeword.codecs.audio.seeding import can_seed, seed
 from codeword.codecs.audio.storage import read_audio
 from codeword.codecs.audio.training import AudioTask, AudioTraining, Weights
 from codeword.data.audio_augment import Augmentation, Gain, RescalePeak, vrvq_augmentations
@@ -31,7 +32,8 @@ from codeword.data.audio_excerpts import ExcerptConfig, Excerpts
 from codeword.data.audio_stream import stream_audio
 from codeword.functional.spectral_distance import MelScales
 from codeword.nn.discriminators import Discriminator, DiscriminatorConfig
-from codeword.quantizers.variable import Smooth
+from codeword.nn.importance import PAPER
+from codeword.quantizers.variable import Smooth, Surrogate
 from codeword.training.loop import Outcome
 from codeword.training.loop import train as run
 from codeword.training.loop_config import LoopConfig
@@ -40,6 +42,7 @@ from codeword.training.schedule import Exponential, Trapezoid
 DISCRIMINATOR = "discriminator.safetensors"
 _SPLITS = {"train": 0.95, "val": 0.05}
 _HELD_CLIPS, _HELD_SECONDS = 16, 3.0
+_SEED_BATCHES = 60
 _TABLE_SECONDS = 1800.0  # of training audio, at the scales in use, that entropy tables are learned from
 _TABLE_SCALES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # in levels
 
@@ -59,6 +62,8 @@ class AudioRecipe:
         augment: What is done to excerpts.
         training: Losses and discriminators.
         loop: Steps and the rest.
+        surrogate: What stands in for the threshold of depths in derivative; ``None`` for a model of constant depth.
+        code_dim: Features of factorised codewords; ``None`` for codewords of whole frames.
     """
 
     sample_rate: int
@@ -69,11 +74,21 @@ class AudioRecipe:
     augment: tuple[Augmentation, ...]
     training: AudioTraining
     loop: LoopConfig
+    surrogate: Surrogate | None = field(default_factory=Smooth)
+    code_dim: int | None = 8
 
     def model(self) -> AudioModel:
         """A new model."""
         torch.manual_seed(self.loop.seed)
-        return AudioModel(self.sample_rate, self.layout, levels=self.levels, surrogate=Smooth(1.0))
+        kernels = PAPER if self.surrogate is not None else None
+        return AudioModel(
+            self.sample_rate,
+            self.layout,
+            levels=self.levels,
+            code_dim=self.code_dim,
+            kernels=kernels,
+            surrogate=self.surrogate,
+        )
 
     def excerpts(self, corpus: Corpus, *, workers: int = 0) -> Excerpts:
         """Batches of a corpus, whole frames long."""
@@ -121,18 +136,17 @@ def _published(*, small: bool) -> AudioRecipe:
 
 
 def _spectral(*, smoke: bool) -> AudioRecipe:
-    layout = SpectralLayout(dim=32, inner=64, latent=16) if smoke else SpectralLayout()
+    layout = SpectralLayout(dim=32, inner=64, latent=16) if smoke else LappedLayout()
     steps = 40 if smoke else 8000
-    # Spectra are right before waveforms are, unless a ratio of waveforms pulls at their phases from the start.
     training = AudioTraining(
         mels=MelScales(sample_rate=16000, windows=(128, 256, 512, 1024, 2048), bands=(10, 20, 40, 80, 160)),
-        weights=Weights(mel=5.0, si_sdr=3.0, rate=15.0),
-        learning_rate=1e-3,
+        weights=Weights(mel=5.0, si_sdr=2.0, rate=12.0),
+        learning_rate=5e-4,
         draw="log-uniform",
         constant=0.25,
         full=0.15,
         discriminator=None,
-        variable_from=steps // 4,
+        variable_from=steps // 10,
     )
     return AudioRecipe(
         sample_rate=16000,
@@ -150,6 +164,7 @@ def _spectral(*, smoke: bool) -> AudioRecipe:
             validate_every=min(500, steps),
             checkpoint_every=min(250, steps),
         ),
+        code_dim=8 if smoke else None,
     )
 
 
@@ -203,8 +218,11 @@ def train(
         model = _started(start_from, config)
         training = replace(config.training, variable_from=0)
         config = replace(config, layout=model.layout, levels=model.levels, training=training)
+    excerpts = config.excerpts(corpus.only(split="train"), workers=workers)
+    if start_from is None and can_seed(model) and (dry_run or not resume_folder(out).is_dir()):
+        seed(model, (excerpts.batch(number) for number in range(_SEED_BATCHES)))
     held = torch.stack(list(_held(corpus.only(split="val"), config)))
-    task = AudioTask(model, config.excerpts(corpus.only(split="train"), workers=workers), config.training, held=held)
+    task = AudioTask(model, excerpts, config.training, held=held)
     if start_from is not None and task.discriminator is not None:
         _start_discriminator(task.discriminator, start_from / DISCRIMINATOR)
     outcome = run(task, config.loop, None if dry_run else resume_folder(out), dry_run=dry_run)

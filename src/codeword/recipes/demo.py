@@ -193,9 +193,13 @@ def _report(rows: list[Row], path: Path) -> None:
         page.heading(name.capitalize())
         of_set = [row for row in rows if row.data == name]
         page.figure(
-            _by_rate(of_set, lambda r: r.unseen, "MSE / variance, unseen vectors", "Distortion against rate"), ""
+            _by_rate(of_set, lambda r: r.unseen, "MSE / variance, unseen vectors", "Distortion against rate"),
+            "Error of vectors kept from training, over bytes per vector.",
         )
-        page.figure(_by_rate(of_set, lambda r: r.recall.values[0], "recall@1", "Search against rate"), "")
+        page.figure(
+            _by_rate(of_set, lambda r: r.recall.values[0], "recall@1", "Search against rate"),
+            "How often the nearest neighbour is found first, over bytes per vector.",
+        )
         usage = {row.method: row.usage for row in of_set if row.bytes == LEVELS[-1] and "faiss" not in row.method}
         page.figure(usage_bars(usage), "How evenly each level uses its codewords: 1 is perfectly even.")
     page.heading("Codebooks in the plane")

@@ -105,9 +105,9 @@ def test_causal_models_never_look_ahead():
 
 
 def test_reach_is_enough_and_not_twice_too_much():
-    for layout in LAYOUTS.values():
-        torch.manual_seed(0)
-        encoder, decoder = layout.encoder(), layout.decoder()
+    for name, layout in LAYOUTS.items():
+        net = model(name)
+        encoder, decoder = net.encoder, net.decoder
         x = noise(1, 200 * layout.hop).unsqueeze(1).requires_grad_()
         (grad,) = torch.autograd.grad(encoder(x).latents[..., 100].sum(), x)
         seen = grad[0, 0].nonzero() / layout.hop

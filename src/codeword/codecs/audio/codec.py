@@ -13,7 +13,7 @@ from torch import Tensor
 from codeword.codecs.audio.choice import Compressed, Kbps, Levels, RateChoice, Scale
 from codeword.codecs.audio.model import AudioModel
 from codeword.codecs.audio.rate import FileSize, bits_for, codes_at, depth_for_bits, depths_at, scale_for_bits
-from codeword.codecs.audio.reservoir import Reservoir, packed_costs
+from codeword.codecs.audio.spending import Spending, check_rate
 from codeword.codecs.audio.storage import FILES, fingerprint, read_audio, write_audio
 from codeword.codecs.audio.transform import AudioTransform, CodedFrames
 from codeword.data.audio_stream import AudioStream
@@ -23,8 +23,6 @@ from codeword.formats.audio import AudioFileReader, AudioFileWriter
 from codeword.formats.audio_payload import AudioHeader, short_fingerprint
 from codeword.formats.container import BinaryWriter
 from codeword.quantizers.storage import fetched
-
-_LATE = 4.0  # seconds of the average rate that a causal controller may run ahead or behind
 
 Progress: TypeAlias = Callable[[float, float | None], object]
 """Called with the seconds done and, where they are known, all seconds."""
@@ -69,7 +67,9 @@ class AudioCodec(ModelHubMixin):
 
     @classmethod
     def open(cls, folder: Path) -> "AudioCodec":
-        """The codec in a folder, without a look at any hub.
+        """The codec in a folder, or the one that comes with the package under a name, without a look at any hub.
+
+        ``AudioCodec.open(Path("speech-16k"))`` is for speech at 16 kHz.
 
         Raises:
             ValueError: In one line that names the folder, if it holds no model or a damaged one.
@@ -173,18 +173,7 @@ class AudioCodec(ModelHubMixin):
         Raises:
             ValueError: Naming what it can.
         """
-        levels = self.model.levels
-        match rate:
-            case Scale(value):
-                if self.model.importance is None:
-                    raise ValueError(f"this model has a constant depth: choose 1 to {levels} levels instead of a scale")
-                self.model.quantizer.check_scale(value)
-            case Levels(count):
-                if not 1 <= count <= levels:
-                    raise ValueError(f"this model has {levels} levels: choose 1 to {levels}, got {count}")
-            case Kbps(value):
-                if not 0 < value < float("inf"):
-                    raise ValueError(f"a rate in kbps is positive, got {value}")
+        check_rate(self.model, rate)
 
     def check_reader(self, reader: AudioFileReader) -> None:
         """Refuse a file of another model.
@@ -194,7 +183,10 @@ class AudioCodec(ModelHubMixin):
         """
         own = short_fingerprint(self.fingerprint)
         if reader.header.model != own:
-            raise ValueError(f"the file was written with model {reader.header.model}, this is model {own}")
+            raise ValueError(
+                f"the file was written with model {reader.header.model}, this is model {own}: give the one that wrote "
+                "it"
+            )
 
     def _windows(self, signal: _Measured, progress: Progress | None) -> Iterator[CodedFrames]:
         source = signal.source
@@ -270,45 +262,19 @@ class AudioCodec(ModelHubMixin):
     ) -> Compressed:
         constant = rate.count if isinstance(rate, Levels) else None
         header, counted = self._header(signal.channels, None, constant), _Counted(target)
-        reservoir = self._reservoir(rate.value, header) if isinstance(rate, Kbps) else None
+        spending = Spending(self.model, rate, signal.channels)
         spent = frames = 0
         writer = AudioFileWriter(counted, header, tables=self.tables)
         for coded in windows:
-            depths = self._depths_now(rate, coded, reservoir)
+            depths = spending.depths(coded.importance)
             before = counted.num_bytes
             writer.write(codes_at(coded.codes.numpy(), depths))
             writer.flush()
-            if reservoir is not None:
-                reservoir.settle(8 * (counted.num_bytes - before))
+            spending.settle(8 * (counted.num_bytes - before))
             spent += float(np.mean(depths)) * coded.codes.shape[1]
             frames += coded.codes.shape[1]
         writer.close(signal.num_samples)
         return Compressed(signal.num_samples / self.model.sample_rate, counted.num_bytes, spent / max(frames, 1), "")
-
-    def _reservoir(self, kbps: float, header: AudioHeader) -> Reservoir:
-        if self.model.importance is None:
-            raise ValueError("a model of constant depth cannot follow a rate while streaming: choose levels")
-        income = 1000 * kbps / self.model.frame_rate
-        return Reservoir(
-            packed_costs(header),
-            income,
-            _LATE * self.model.frame_rate * income,
-            scales=self.model.quantizer.scales,
-            channels=header.channels,
-        )
-
-    def _depths_now(
-        self, rate: RateChoice, coded: CodedFrames, reservoir: Reservoir | None
-    ) -> Int64[np.ndarray, "channels frames"] | int:
-        """Depths of the frames that have just come."""
-        if isinstance(rate, Levels):
-            return rate.count
-        assert coded.importance is not None
-        importance = coded.importance.numpy()
-        if reservoir is not None:
-            return reservoir.spend(importance)
-        assert isinstance(rate, Scale)
-        return depths_at(importance, rate.value, self.model.levels)
 
     def _decode_all(
         self,

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from codeword.nn.conv import Padding
+from codeword.nn.lapped import LappedDecoder, LappedEncoder
 from codeword.nn.seanet import WaveDecoder, WaveEncoder
 from codeword.nn.spectral import SpectralDecoder, SpectralEncoder
 from codeword.quantizers.config import register
@@ -33,11 +34,11 @@ class Layout(ABC):
         """Frames to each side that a frame of the encoder, and those that a sample of the decoder, depends on."""
 
     @abstractmethod
-    def encoder(self) -> WaveEncoder | SpectralEncoder:
+    def encoder(self) -> WaveEncoder | SpectralEncoder | LappedEncoder:
         """A new encoder."""
 
     @abstractmethod
-    def decoder(self) -> WaveDecoder | SpectralDecoder:
+    def decoder(self) -> WaveDecoder | SpectralDecoder | LappedDecoder:
         """A new decoder."""
 
 
@@ -123,3 +124,44 @@ class SpectralLayout(Layout):
         return SpectralDecoder(
             self.hop, self.length, self.dim, self.inner, self.decoder_blocks, self.latent, padding=self.padding
         )
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class LappedLayout(Layout):
+    """Linear maps of a lapped transform, to which blocks at the rate of the frames add; for short trainings.
+
+    Attributes:
+        hop_length: Samples per frame, even.
+        dim: Channels of the blocks.
+        inner: Channels inside of the blocks.
+        encoder_blocks: Blocks of the encoder.
+        decoder_blocks: Blocks of the decoder.
+        latent: Channels of a frame, at most as many as samples.
+        padding: Where the blocks look; not ``causal``.
+    """
+
+    hop_length: int = 320
+    dim: int = 160
+    inner: int = 480
+    encoder_blocks: int = 4
+    decoder_blocks: int = 6
+    latent: int = 96
+
+    def __post_init__(self) -> None:
+        if self.padding != "centered" or not 0 < self.latent <= self.hop_length:
+            raise ValueError(f"a LappedLayout is centered and has at most as many channels as samples, got {self}")
+
+    @property
+    def hop(self) -> int:
+        return self.hop_length
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        return 1 + 3 * self.encoder_blocks, 4 + 3 * self.decoder_blocks
+
+    def encoder(self) -> LappedEncoder:
+        return LappedEncoder(self.hop, self.dim, self.inner, self.encoder_blocks, self.latent)
+
+    def decoder(self) -> LappedDecoder:
+        return LappedDecoder(self.hop, self.dim, self.inner, self.decoder_blocks, self.latent)

@@ -9,7 +9,15 @@ from torch import Tensor, nn
 from codeword.codecs.audio.layout import Layout, WaveLayout
 from codeword.nn.conv import add_weight_norm, remove_weight_norm
 from codeword.nn.importance import PAPER, ImportanceNet
-from codeword.quantizers import Cosine, Gradient, Projected, ResidualQuantizer, VectorQuantizer
+from codeword.quantizers import (
+    Cosine,
+    Gradient,
+    MovingAverage,
+    Projected,
+    Quantizer,
+    ResidualQuantizer,
+    VectorQuantizer,
+)
 from codeword.quantizers.config import register
 from codeword.quantizers.variable import Surrogate, VariableQuantizer
 from codeword.types import Quantized
@@ -42,7 +50,8 @@ class AudioModel(nn.Module):
         layout: Encoder and decoder.
         levels: Codebooks.
         size: Codewords in each.
-        code_dim: Features of a codeword, found by angle in a projection of the frame (factorised codes).
+        code_dim: Features of a codeword, found by angle in a projection of the frame (factorised codes); ``None`` for
+            codewords of whole frames that follow moving averages.
         kernels: Of the importance net; ``None`` for a model of constant depth.
         detached: Whether the importance net leaves the encoder alone in training.
         surrogate: What stands in for the threshold in derivative.
@@ -55,7 +64,7 @@ class AudioModel(nn.Module):
         *,
         levels: int = 8,
         size: int = 1024,
-        code_dim: int = 8,
+        code_dim: int | None = 8,
         kernels: tuple[int, ...] | None = PAPER,
         detached: bool = False,
         surrogate: Surrogate | None = None,
@@ -68,8 +77,7 @@ class AudioModel(nn.Module):
             None if kernels is None else ImportanceNet(self.encoder.features, kernels, padding=self.layout.padding)
         )
         self.kernels = kernels
-        books = [VectorQuantizer(code_dim, size, geometry=Cosine(), learning=Gradient()) for _ in range(levels)]
-        stages = [Projected(book, self.layout.latent) for book in books]
+        stages = [_level(self.layout.latent, size, code_dim) for _ in range(levels)]
         self.quantizer = VariableQuantizer(ResidualQuantizer(stages), surrogate=surrogate)
 
     @property
@@ -170,3 +178,9 @@ class AudioModel(nn.Module):
             "detached": self.detached,
             "surrogate": self.quantizer.surrogate,
         }
+
+
+def _level(latent: int, size: int, code_dim: int | None) -> Quantizer:
+    if code_dim is None:
+        return VectorQuantizer(latent, size, learning=MovingAverage())
+    return Projected(VectorQuantizer(code_dim, size, geometry=Cosine(), learning=Gradient()), latent)

@@ -21,11 +21,15 @@ _LEARNING = 0.5  # octaves by which the scale drifts while a full reservoir woul
 _LEAST_RATIO = 1 / 16  # even if a chunk of silence took next to nothing
 
 
+def frame_costs(sizes: Sequence[int], *, varies: bool = True) -> tuple[float, ...]:
+    """Bits of a frame of one channel at depth 0, 1, ..., with its depth where that varies."""
+    depth_bits = math.log2(len(sizes) + 1) if varies else 0.0
+    return tuple(depth_bits + sum(map(math.log2, sizes[:depth])) for depth in range(len(sizes) + 1))
+
+
 def packed_costs(header: AudioHeader) -> tuple[float, ...]:
-    """Bits of a frame of one channel at depth 0, 1, ... in a packed file, its depth included."""
-    depth_bits = math.log2(header.levels + 1) if header.depth is None else 0.0
-    level_bits = [math.log2(size) for size in header.sizes]
-    return tuple(depth_bits + sum(level_bits[:depth]) for depth in range(header.levels + 1))
+    """Bits of a frame of one channel at depth 0, 1, ... in a packed file."""
+    return frame_costs(header.sizes, varies=header.depth is None)
 
 
 class Reservoir:

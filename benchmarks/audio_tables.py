@@ -1,0 +1,142 @@
+"""The sections of docs/results.md about audio."""
+
+from typing import Any
+
+from benchmarks.pages import read, source, table
+
+
+def audio_speed() -> str:
+    result = read("audio_speed")
+    rows: dict[str, list[dict[str, Any]]] = {"peer": [], "realtime": [], "memory": []}
+    for row in result["rows"]:
+        rows[row["measure"]].append(row)
+    parts = []
+    if rows["peer"]:
+        parts.append(
+            f"CPU seconds for {result['seconds']:g} s of audio beside Hugging Face's `DacModel`, 44.1 kHz "
+            "configuration, same random weights.\n\n"
+            + table(
+                ["task", "threads", "codeword", "DacModel", "ratio", "agreement"],
+                [
+                    [
+                        row["task"],
+                        str(row["threads"]),
+                        *(f"{row[key]:.2f}" for key in ("cpu_seconds", "peer_cpu_seconds", "ratio")),
+                        f"{100 * row['codes_equal']:.2f} % of codes"
+                        if "codes_equal" in row
+                        else f"within {row['largest_difference']:.1e}",
+                    ]
+                    for row in rows["peer"]
+                ],
+            )
+        )
+    if rows["realtime"]:
+        parts.append(
+            "Seconds of audio per CPU second.\n\n"
+            + table(
+                ["model", "parameters", "encoded", "decoded"],
+                [
+                    [
+                        row["model"],
+                        f"{row['parameters']:,}",
+                        *(f"{row[f'{task}_seconds_per_cpu_second']:.1f}" for task in ("encoded", "decoded")),
+                    ]
+                    for row in rows["realtime"]
+                ],
+            )
+        )
+    if rows["memory"]:
+        parts.append(
+            "Megabytes that compressing and decompressing a file add to a process, and those of all of it.\n\n"
+            + table(
+                ["model", "seconds of audio", "compress", "decompress", "whole process"],
+                [
+                    [
+                        row["model"],
+                        f"{row['seconds']:,}",
+                        *(f"{row[key]:.0f}" for key in ("compress_mb", "decompress_mb", "whole_process_mb")),
+                    ]
+                    for row in rows["memory"]
+                ],
+            )
+        )
+    return "\n".join([*parts, source(result)])
+
+
+def audio_coding() -> str:
+    result = read("audio_coding")
+    packed = [
+        [
+            row["codes"],
+            f"{row['seconds']}",
+            row["depth"],
+            f"{row['theoretical_bits']:,.0f}",
+            f"{row['file_bits']:,}",
+            f"{100 * row['excess']:.2f} %",
+        ]
+        for row in result["rows"]
+        if row["measure"] == "packing"
+    ]
+    beside = [
+        [
+            str(row["seconds"]),
+            "none" if row["window_seconds"] is None else f"{row['window_seconds']:g} s",
+            f"{row['dac_bytes']:,}",
+            f"{row['cw_bytes']:,}",
+            f"{row['ratio']:.3f}",
+        ]
+        for row in result["rows"]
+        if row["measure"] == "dac"
+    ]
+    saved = [
+        [
+            f"{row['scale_in_levels']:g}",
+            *(f"{row[key]:.3f}" for key in ("packed_kbps", "ranged_kbps")),
+            f"{100 * row['saving']:.1f} %",
+            f"{100 * row['depth_saving']:.1f} %",
+        ]
+        for row in result["rows"]
+        if row["measure"] == "range coding"
+    ]
+    text = (
+        "Bits of `.cw` files of packed codes beside those that the codes carry.\n\n"
+        + table(["codes", "seconds", "depth", "bits of the codes", "bits of the file", "more"], packed)
+        + "\nPacked `.cw` files beside `.dac` files of the same signal, which hold more frames where they are cut into "
+        "windows.\n\n" + table(["seconds", "windows of .dac", ".dac, bytes", ".cw, bytes", "ratio"], beside)
+    )
+    if saved:
+        head = ["scale, in levels", "packed, kbps", "range-coded, kbps", "saved", "saved of the depths"]
+        text += "\nWhat range coding saves on recordings.\n\n" + table(head, saved)
+    return f"{text}\n{source(result)}"
+
+
+def audio_robustness() -> str:
+    result = read("audio_robustness")
+    (row,) = result["rows"]
+    kinds = sorted({outcome for counts in row["outcomes"].values() for outcome in counts})
+    counts = [[kind, *(str(found.get(outcome, 0)) for outcome in kinds)] for kind, found in row["outcomes"].items()]
+    chunks = sum(one["chunks"] for one in row["salvage"])
+    right = sum(one["others_decoded"] for one in row["salvage"])
+    return (
+        f"What {row['files']:,} damaged files of audio did; `resealed` are wrong payloads under right checksums.\n\n"
+        + table(["damage", *kinds], counts)
+        + f"\nSlowest {row['slowest_seconds']:.1f} s; decoding held at most {row['most_memory_of_intact']:.1f} times "
+        f"the memory of the intact file, salvaging {row['most_megabytes_salvaging']:.0f} MB. With one damaged chunk, "
+        f"every other one was decoded in {right} of {chunks} files.\n\n{source(result)}"
+    )
+
+
+def audio_training() -> str:
+    result = read("audio_training")
+    rows = [
+        [row["step"], *(f"{row[key]:.2f}" for key in ("cpu_seconds", "public_cpu_seconds", "ratio"))]
+        for row in result["rows"]
+    ]
+    killed = result["killed"]
+    same = "the same" if killed["same_losses"] and killed["same_weights"] else "not the same"
+    return (
+        "CPU seconds of a training step beside the public layout of the same architecture.\n\n"
+        + table(["step of", "codeword", "public layout", "ratio"], rows)
+        + f"\nA training with discriminators, killed {killed['kills']} times at random, ended with {same} losses and "
+        f"weights as one that was not.\n\n{source(result)}"
+    )

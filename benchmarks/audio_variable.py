@@ -1,0 +1,158 @@
+"""Depth that follows importance against constant depth, and one surrogate against another, on speech.
+
+    python -m benchmarks.audio_variable --data CORPUS/manifest.csv             # train what is missing, then measure
+    python -m benchmarks.audio_variable --data CORPUS/manifest.csv --measure   # only measure what is trained
+
+The corpus is that of ``benchmarks.speech_corpus``. All models have the same networks, data, batches and steps; the
+constant one is trained with structured dropout of depths, as DAC is. SI-SDR is read off at equal bytes of real files,
+codes and depths range-coded, on recordings kept for test.
+"""
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.record import write
+from codeword.codecs.audio.codec import AudioCodec
+from codeword.codecs.audio.layout import SpectralLayout
+from codeword.data.audio_corpus import open_corpus
+from codeword.evaluation.audio import evaluate
+from codeword.evaluation.audio_recordings import Recordings, Selection
+from codeword.evaluation.audio_results import Point
+from codeword.evaluation.bd_rate import Curve, bd_rate, monotone_cubic
+from codeword.quantizers.variable import Clamp, Smooth, Surrogate
+from codeword.recipes.audio import AudioRecipe, recipe, train
+
+LEVELS, STEPS, CLIPS = 8, 3000, 80
+SURROGATES: dict[str, Surrogate] = {
+    "smooth 1": Smooth(1.0),
+    "smooth 0.5": Smooth(0.5),
+    "smooth 2": Smooth(2.0),
+    "smooth 4": Smooth(4.0),
+    "clamp": Clamp(),
+}
+SHARES = (0.3, 0.4, 0.5, 0.6, 0.75)  # of the full rate, where a gain is expected
+LOW_SHARES = (0.2, 0.25)  # below the published crossover
+_FOLDER = Path("runs/audio_variable")
+
+
+def configured(name: str, seed: int) -> AudioRecipe:
+    """The recipe of a run: ``constant`` or the name of a surrogate."""
+    base = recipe("speech-16k", steps=STEPS)
+    varied = name != "constant"
+    training = replace(
+        base.training,
+        seed=seed,
+        full=0.15 if varied else 0.5,
+        constant=0.25 if varied else 0.5,
+        variable_from=STEPS // 4 if varied else 0,
+    )
+    return replace(
+        base,
+        layout=SpectralLayout(dim=96, inner=288, encoder_blocks=3, decoder_blocks=4, latent=64),
+        levels=LEVELS,
+        batch=8,
+        training=training,
+        loop=replace(base.loop, seed=seed, progress=False, validate_every=STEPS, checkpoint_every=200),
+        surrogate=SURROGATES.get(name),
+    )
+
+
+def trained(name: str, seed: int, data: Path) -> Path:
+    """The folder of a model, trained if it is not there yet."""
+    folder = _FOLDER / f"{name.replace(' ', '-')}-{seed}"
+    if not (folder / "config.json").is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        train(configured(name, seed), data, folder, workers=1)
+        print(f"trained {folder}", flush=True)
+    return folder
+
+
+def measured(folder: Path, data: Path) -> list[Point]:
+    """Points of a trained model on test recordings."""
+    codec = AudioCodec.open(folder)
+    selection = Selection(clips=CLIPS, seconds=10.0, split="test")
+    corpus = open_corpus(data)
+    long = replace(corpus, clips=tuple(clip for clip in corpus.clips if clip.seconds >= 4.0))
+    points = evaluate(codec, Recordings(long, codec.model.sample_rate, selection, data.parent)).points
+    kind = "constant" if codec.model.importance is None else "variable"
+    return [point for point in points if point.kind == kind]
+
+
+def curve(points: Sequence[Point], clip: int | None = None) -> Curve:
+    """Mean rate and SI-SDR, or those of one clip, where the rate rises."""
+    pairs = [
+        (p.kbps.mean, p.metrics["si_sdr"].mean)
+        if clip is None
+        else (p.per_clip[clip]["kbps"], p.per_clip[clip]["si_sdr"])
+        for p in points
+    ]
+    rising: list[tuple[float, float]] = []
+    for rate, quality in sorted(pairs):
+        if not rising or rate > rising[-1][0]:
+            rising.append((rate, quality))
+    return Curve(*zip(*rising, strict=True))
+
+
+def at(points: Sequence[Point], kbps: Sequence[float], clip: int | None = None) -> list[float]:
+    """SI-SDR at given rates, NaN beyond the curve."""
+    rates, quality = curve(points, clip)
+    value = monotone_cubic(np.asarray(rates), np.asarray(quality))(np.asarray(kbps))
+    return [float(v) if rates[0] <= k <= rates[-1] else math.nan for k, v in zip(kbps, value, strict=True)]
+
+
+def compared(variable: Sequence[Point], constant: Sequence[Point]) -> dict[str, object]:
+    """Gains in decibels at shares of the full rate: of the mean curves, and with an interval over clips."""
+    full = max(p.kbps.mean for p in constant)
+    rows: dict[str, object] = {}
+    for share in (*LOW_SHARES, *SHARES):
+        kbps = [share * full]
+        gain = at(variable, kbps)[0] - at(constant, kbps)[0]
+        clips = [at(variable, kbps, clip)[0] - at(constant, kbps, clip)[0] for clip in range(len(constant[0].per_clip))]
+        found = np.array([value for value in clips if not math.isnan(value)])
+        half = 1.96 * found.std(ddof=1) / math.sqrt(len(found)) if len(found) > 1 else math.nan
+        rows[f"{share:g}"] = {
+            "kbps": kbps[0],
+            "gain": gain,
+            "clips": len(found),
+            "clip_gain": float(found.mean()),
+            "half_interval": half,
+        }
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--measure", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    order = [(name, seed) for seed in range(arguments.seeds) for name in ("constant", "smooth 1")]
+    order += [(name, 0) for name in SURROGATES if name != "smooth 1"]
+    points: dict[tuple[str, int], list[Point]] = {}
+    for name, seed in order:
+        folder = _FOLDER / f"{name.replace(' ', '-')}-{seed}"
+        if arguments.measure and not (folder / "config.json").is_file():
+            continue
+        points[name, seed] = measured(trained(name, seed, arguments.data), arguments.data)
+    rows: list[dict[str, object]] = []
+    for (name, seed), found in points.items():
+        rates, quality = curve(found)
+        row: dict[str, object] = {"name": name, "seed": seed, "kbps": rates, "si_sdr": quality}
+        if name != "constant" and ("constant", seed) in points:
+            row["gain"] = compared(found, points["constant", seed])
+        if name != "clamp" and ("clamp", seed) in points:
+            row["bd_rate_to_clamp"] = bd_rate(curve(points["clamp", seed]), Curve(rates, quality))
+        rows.append(row)
+        print(row)
+    print(f"wrote {write('audio_variable', rows, steps=STEPS)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""Results as the Markdown of documentation pages."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+
+
+def read(name: str) -> dict[str, Any]:
+    """A file of results."""
+    return json.loads((ROOT / "results" / f"{name}.json").read_text())
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def source(result: dict[str, Any]) -> str:
+    """The command, the date and the machine of results."""
+    machine = result["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
+    return f"`{result['command']}`, {result['date']}: {machine['processor']}, {threads}; {versions}.\n"

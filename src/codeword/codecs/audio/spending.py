@@ -1,0 +1,79 @@
+"""Depths of frames as they come, for a rate that was chosen beforehand."""
+
+import numpy as np
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from codeword.codecs.audio.choice import Kbps, Levels, RateChoice, Scale
+from codeword.codecs.audio.model import AudioModel
+from codeword.codecs.audio.rate import depths_at
+from codeword.codecs.audio.reservoir import Reservoir, frame_costs
+
+_LATE = 4.0  # seconds of the average rate that a causal controller may run ahead or behind
+
+
+def check_rate(model: AudioModel, rate: RateChoice) -> None:
+    """Refuse what a model cannot spend.
+
+    Raises:
+        ValueError: Naming what it can.
+    """
+    levels = model.levels
+    match rate:
+        case Scale(value):
+            if model.importance is None:
+                raise ValueError(f"this model has a constant depth: choose 1 to {levels} levels instead of a scale")
+            model.quantizer.check_scale(value)
+        case Levels(count):
+            if not 1 <= count <= levels:
+                raise ValueError(f"this model has {levels} levels: choose 1 to {levels}, got {count}")
+        case Kbps(value):
+            if not 0 < value < float("inf"):
+                raise ValueError(f"a rate in kbps is positive, got {value}")
+
+
+class Spending:
+    """Chooses how many levels the next frames of a signal spend, and never looks ahead.
+
+    Args:
+        model: Where the frames come from.
+        rate: A scale, a constant depth, or a rate that a reservoir of four seconds keeps to on the average.
+        channels: Of the signal; they share the reservoir.
+
+    Raises:
+        ValueError: If the rate does not suit the model.
+    """
+
+    def __init__(self, model: AudioModel, rate: RateChoice, channels: int):
+        check_rate(model, rate)
+        self._rate, self._levels = rate, model.levels
+        self._reservoir = _reservoir(model, rate.value, channels) if isinstance(rate, Kbps) else None
+
+    def depths(self, importance: Float[Tensor, "channels frames"] | None) -> Int64[np.ndarray, "channels frames"] | int:
+        """Depths of the next frames, one number for all if they are constant."""
+        if isinstance(self._rate, Levels):
+            return self._rate.count
+        assert importance is not None
+        values = importance.cpu().numpy()
+        if self._reservoir is not None:
+            return self._reservoir.spend(values)
+        assert isinstance(self._rate, Scale)
+        return depths_at(values, self._rate.value, self._levels)
+
+    def settle(self, bits: int) -> None:
+        """Tell how many bits the frames since the last call really took, see :meth:`Reservoir.settle`."""
+        if self._reservoir is not None:
+            self._reservoir.settle(bits)
+
+
+def _reservoir(model: AudioModel, kbps: float, channels: int) -> Reservoir:
+    if model.importance is None:
+        raise ValueError("a model of constant depth cannot follow a rate while streaming: choose levels")
+    income = 1000 * kbps / model.frame_rate
+    return Reservoir(
+        frame_costs(model.quantizer.quantizer.sizes),
+        income,
+        _LATE * model.frame_rate * income,
+        scales=model.quantizer.scales,
+        channels=channels,
+    )
