@@ -88,7 +88,8 @@ class Decompress:
 
     def _salvage(self, codec: "AudioCodec", reader: "AudioFileReader", writer: "AudioWriter") -> None:
         codes, report = reader.salvage()
-        writer.write(codec.salvage(codes, reader.header.channel_mode))
+        for block in codec.salvage(codes, reader.header.channel_mode):
+            writer.write(block)
         for problem in report.problems:
             print(f"codeword: {self.source}: {problem}", file=sys.stderr)
         for first, last in report.missing:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,6 +16,19 @@ from codeword.quantizers.geometry import Geometry
 from codeword.quantizers.learning import Learning, SimVQ
 from codeword.quantizers.revival import Keep, Revival
 from codeword.quantizers.seeding import Seeding
+
+# What only training needs, and its value where codewords have just been assigned.
+_FRESH = {
+    "usage": 1.0,
+    "batches": 0.0,
+    "pending_counts": 0.0,
+    "pending_sums": 0.0,
+    "pending_rows": 0,
+    "places": 0.0,
+    "place_keys": -math.inf,
+    "place_errors": -math.inf,
+    "average_counts": 1.0,
+}
 
 
 class Codebook(FullPrecisionBuffers):
@@ -43,6 +56,8 @@ class Codebook(FullPrecisionBuffers):
         average_*: Moving averages of counts and sums.
         moved: Which rows the last revival overwrote.
     """
+
+    training_only: ClassVar[frozenset[str]] = frozenset({*_FRESH, "average_sums"})
 
     def __init__(
         self, size: int, dim: int, *, learning: Learning, seeding: Seeding, revival: Revival, geometry: Geometry
@@ -85,6 +100,7 @@ class Codebook(FullPrecisionBuffers):
         self.register_buffer("average_counts", torch.ones(averaged))
         self.register_buffer("average_sums", table[:averaged].clone())
         self.register_buffer("moved", torch.zeros(size), persistent=False)
+        self.register_load_state_dict_pre_hook(_without_statistics)
         self.register_load_state_dict_post_hook(_mirror_seeded)
 
     @property
@@ -178,6 +194,17 @@ class Codebook(FullPrecisionBuffers):
             self.table.detach(),
             *(getattr(self, name) for name in statistics.State._fields[1:]),
         ]
+
+
+def _without_statistics(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """A state that was saved for use alone is loaded as if its codewords had just been assigned."""
+    assert isinstance(module, Codebook)
+    table = state.get(f"{prefix}table")
+    if table is None or any(f"{prefix}{name}" in state for name in module.training_only):
+        return
+    for name, value in _FRESH.items():
+        state[f"{prefix}{name}"] = torch.full_like(getattr(module, name), value)
+    state[f"{prefix}average_sums"] = table[: len(module.average_sums)].detach().clone()
 
 
 def _mirror_seeded(module: nn.Module, _incompatible: Any) -> None:

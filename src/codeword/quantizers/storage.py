@@ -14,7 +14,9 @@ from codeword.quantizers.config import build, describe
 CONFIG, WEIGHTS, VERSION = "config.json", "model.safetensors", 1
 
 
-def write_module(folder: Path, module: nn.Module, kind: str, *, dtype: torch.dtype | None = None) -> None:
+def write_module(
+    folder: Path, module: nn.Module, kind: str, *, dtype: torch.dtype | None = None, statistics: bool = True
+) -> None:
     """Write a module that can say which arguments would build it again.
 
     Args:
@@ -22,8 +24,13 @@ def write_module(folder: Path, module: nn.Module, kind: str, *, dtype: torch.dty
         module: What.
         kind: Its word for itself, such as ``quantizer``.
         dtype: What floating-point weights are rounded to; as they are if not given.
+        statistics: Whether to keep what parts call ``training_only``: statistics that training starts anew without.
     """
     state = weights(module)
+    if not statistics:
+        parts = module.named_modules()
+        dropped = {f"{path}.{name}" for path, part in parts for name in getattr(part, "training_only", ())}
+        state = {name: value for name, value in state.items() if name not in dropped}
     if dtype is not None:
         state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
     save_file(state, folder / WEIGHTS)

@@ -160,12 +160,16 @@ class AudioCodec(ModelHubMixin):
             return self._stretch(reader, levels, start, stop)
         return self._decode_all(reader, reader.blocks(levels), progress)
 
-    def salvage(self, codes: Int64[np.ndarray, "channels frames levels"], mode: str) -> Float[Tensor, "channels _"]:
-        """The waveform of what ``AudioFileReader.salvage`` returned: silence where frames were lost."""
-        blocks = self.transform.decode([torch.from_numpy(codes)])
-        made = torch.cat([torch.zeros(len(codes), 0), *blocks], -1)
-        lost = torch.from_numpy((codes < 0).all(-1)).repeat_interleave(self.model.hop, 1)
-        return _left_right(torch.where(lost, 0.0, made), mode)
+    def salvage(
+        self, codes: Int64[np.ndarray, "channels frames levels"], mode: str
+    ) -> Iterator[Float[Tensor, "channels _"]]:
+        """What ``AudioFileReader.salvage`` returned as a waveform, block by block: silence where frames were lost."""
+        done, hop = 0, self.model.hop
+        for made in self.transform.decode([torch.from_numpy(codes)]):
+            frames = made.shape[-1] // hop
+            lost = torch.from_numpy((codes[:, done : done + frames] < 0).all(-1)).repeat_interleave(hop, 1)
+            done += frames
+            yield _left_right(torch.where(lost, 0.0, made), mode)
 
     def check_rate(self, rate: RateChoice) -> None:
         """Refuse what the model cannot spend.

@@ -37,9 +37,10 @@ def write_audio(folder: Path, model: AudioModel, tables: FrameTables | None, *, 
         folder: Where.
         model: Without weight norm.
         tables: Its tables.
-        half: Whether to write weights in half precision; the model that is read again has another fingerprint.
+        half: Whether to write weights in half precision, and nothing that only training needs; the model that is read
+            again has another fingerprint.
     """
-    write_module(folder, model, KIND, dtype=torch.float16 if half else None)
+    write_module(folder, model, KIND, dtype=torch.float16 if half else None, statistics=not half)
     if tables is not None:
         save_file(tables.arrays(), folder / TABLES)
 
