@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from codeword.codecs.audio.codec import AudioCodec
+from codeword.codecs.audio.layout import LappedLayout
 from codeword.data.audio_stream import stream_audio
 from codeword.data.audio_writer import AudioWriter
 from codeword.recipes.audio import DISCRIMINATOR, recipe, resume_folder, train
@@ -70,6 +71,13 @@ def test_fine_tuning_goes_on_from_a_model(recordings, tmp_path):
         train(quick("small"), recordings, tmp_path / "fourth", workers=0, start_from=tmp_path / "first")
 
 
+def test_a_model_on_a_lapped_transform_is_seeded_from_the_corpus(recordings, tmp_path):
+    layout = LappedLayout(dim=8, inner=16, encoder_blocks=1, decoder_blocks=1, latent=8)
+    codec = train(quick("speech-16k", layout=layout, levels=2), recordings, tmp_path / "m", workers=0).codec
+    axes = codec.model.encoder.linear.weight.detach()
+    torch.testing.assert_close(axes @ axes.t(), torch.eye(8), atol=0.02, rtol=0)
+
+
 def test_an_interrupted_training_goes_on(recordings, tmp_path):
     out = tmp_path / "model"
     config = quick()
@@ -119,7 +127,7 @@ def test_the_paper_has_the_papers_numbers():
     assert (model.hop, model.levels, model.size, model.code_dim) == (512, 8, 1024, 8)
     assert model.frame_rate == pytest.approx(86.13, abs=0.01)
     assert model.quantizer.scales == (1.0, 48.0)
-    assert config.training.weights == (15.0, 0.0, 0.0, 0.0, 2.0, 1.0, 2.0)
+    assert config.training.weights == (15.0, 0.0, 0.0, 0.0, 2.0, 1.0, 2.0, 1.0)
     # Those of DAC's 44.1 kHz model with eight of its nine codebooks, without the importance net.
     own = sum(p.numel() for part in (model.encoder, model.decoder) for p in part.parameters())
     assert own == pytest.approx(76.41e6, rel=2e-3)

@@ -140,7 +140,7 @@ def _spectral(*, smoke: bool) -> AudioRecipe:
     steps = 40 if smoke else 8000
     training = AudioTraining(
         mels=MelScales(sample_rate=16000, windows=(128, 256, 512, 1024, 2048), bands=(10, 20, 40, 80, 160)),
-        weights=Weights(mel=5.0, si_sdr=2.0, rate=12.0),
+        weights=Weights(mel=10.0, si_sdr=1.0, rate=5.0, quantizer=1.0 if smoke else 10.0),
         learning_rate=5e-4,
         draw="log-uniform",
         constant=0.25,

@@ -38,6 +38,7 @@ class Weights(NamedTuple):
     feature: float = 2.0
     adversarial: float = 1.0
     rate: float = 2.0
+    quantizer: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class AudioTraining:
     """How an audio model is trained; the defaults are those of the paper's main runs.
 
     Attributes:
-        weights: Of the losses. Codebook and commitment weigh 1 and 0.25.
+        weights: Of the losses. Within that of the quantizer, codebook and commitment weigh 1 and 0.25.
         learning_rate: Of generator and discriminators.
         betas: Of both AdamW.
         draw: Whether scales are drawn uniformly or uniformly in their logarithm.
@@ -176,7 +177,7 @@ class AudioTask(Task[NumberedBatch]):
         quantized = model.quantizer.quantizer(latents, None, gate)
         audio = model.synthesise(quantized.vectors)
         mel = mel_loss(audio, batch.audio, config.mels)
-        loss = config.weights.mel * mel + quantized.loss + config.weights.rate * rate
+        loss = config.weights.mel * mel + config.weights.quantizer * quantized.loss + config.weights.rate * rate
         if config.weights.stft:
             loss = loss + config.weights.stft * stft_loss(audio, batch.audio, config.stfts)
         if config.weights.waveform:
@@ -228,6 +229,5 @@ class AudioTask(Task[NumberedBatch]):
 
     def settings(self) -> Mapping[str, object]:
         fixed = asdict(self.config)
-        return {
-            f"audio_{name}": fixed[name] for name in ("weights", "learning_rate", "betas", "constant", "full", "seed")
-        }
+        shapes = ("mels", "stfts", "discriminator")  # of which the weights tell
+        return {f"audio_{name}": value for name, value in fixed.items() if name not in shapes}
