@@ -5,8 +5,9 @@
     codeword train audio RECORDINGS --out MODEL --recipe speech-16k
 
 ``paper`` is the full-size run of VRVQ (Chae and Lee 2024): 8 codebooks at 44.1 kHz, 300 000 steps of 32 excerpts, days
-on an accelerator. ``small`` is the same with a small part of the arithmetic. ``speech-16k`` works on spectra, for
-processors: a step takes half a second there. ``smoke`` shows in a minute that everything runs; its model is of no use.
+on an accelerator. ``small`` is the same with a small part of the arithmetic. ``speech-16k`` is for processors, where a
+step takes half a second: it starts from a transform codec whose codebooks k-means has found, and networks add to that.
+``smoke`` shows in a minute that everything runs; its model is of no use.
 """
 
 import shutil
