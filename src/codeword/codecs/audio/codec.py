@@ -67,9 +67,7 @@ class AudioCodec(ModelHubMixin):
 
     @classmethod
     def open(cls, folder: Path) -> "AudioCodec":
-        """The codec in a folder, or the one that comes with the package under a name, without a look at any hub.
-
-        ``AudioCodec.open(Path("speech-16k"))`` is for speech at 16 kHz.
+        """The codec in a folder, without a look at any hub.
 
         Raises:
             ValueError: In one line that names the folder, if it holds no model or a damaged one.

@@ -13,8 +13,6 @@ from codeword.entropy.frames import FrameTables
 from codeword.quantizers.config import describe
 from codeword.quantizers.storage import CONFIG, WEIGHTS, read_module, write_module
 
-SPEECH = "speech-16k"  # the model that comes with the package
-SHIPPED = Path(__file__).parent / "shipped"
 KIND, TABLES = "audio", "tables.safetensors"
 FILES = [CONFIG, WEIGHTS, TABLES]
 _DECODES = (".project_out.weight", ".project_out.bias", ".codebook.table")
@@ -45,24 +43,14 @@ def write_audio(folder: Path, model: AudioModel, tables: FrameTables | None, *, 
         save_file(tables.arrays(), folder / TABLES)
 
 
-def located(model: Path) -> Path:
-    """The folder of a model: the given one, or else that of a model of this name that comes with the package."""
-    shipped = SHIPPED / model
-    return shipped if len(model.parts) == 1 and not model.exists() and shipped.is_dir() else model
-
-
 def read_audio(folder: Path) -> tuple[AudioModel, FrameTables | None]:
     """Read a model and, where there are some, its tables.
-
-    Args:
-        folder: Where, or the name of a model that comes with the package.
 
     Raises:
         ValueError: In one line that names the folder, if it holds no model or a damaged one.
     """
-    folder = located(folder)
     if not folder.is_dir():
-        raise ValueError(f"there is no model {folder}: give the folder that codeword train audio made, or {SPEECH}")
+        raise ValueError(f"there is no model {folder}: give the folder that codeword train audio made")
     model = read_module(folder, KIND)
     if not isinstance(model, AudioModel):
         raise ValueError(f"{folder} holds a {type(model).__name__}, not an audio model")
