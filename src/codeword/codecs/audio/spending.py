@@ -61,7 +61,7 @@ class Spending:
         return depths_at(values, self._rate.value, self._levels)
 
     def settle(self, bits: int) -> None:
-        """Tell how many bits the frames since the last call really took, see :meth:`Reservoir.settle`."""
+        """Tell how many bits the frames since the last call really took, see ``Reservoir.settle``."""
         if self._reservoir is not None:
             self._reservoir.settle(bits)
 
