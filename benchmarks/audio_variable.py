@@ -18,17 +18,19 @@ import numpy as np
 import torch
 
 from benchmarks.record import write
+from codeword.codecs.audio.choice import Levels, RateChoice, Scale
 from codeword.codecs.audio.codec import AudioCodec
-from codeword.codecs.audio.layout import SpectralLayout
+from codeword.codecs.audio.layout import LappedLayout
 from codeword.data.audio_corpus import open_corpus
-from codeword.evaluation.audio import evaluate
+from codeword.evaluation.audio import AudioMeasures, evaluate
 from codeword.evaluation.audio_recordings import Recordings, Selection
 from codeword.evaluation.audio_results import Point
 from codeword.evaluation.bd_rate import Curve, bd_rate, monotone_cubic
 from codeword.quantizers.variable import Clamp, Smooth, Surrogate
 from codeword.recipes.audio import AudioRecipe, recipe, train
 
-LEVELS, STEPS, CLIPS = 8, 3000, 80
+LEVELS, STEPS, CLIPS = 8, 1000, 60
+SCALES = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0)
 SURROGATES: dict[str, Surrogate] = {
     "smooth 1": Smooth(1.0),
     "smooth 0.5": Smooth(0.5),
@@ -50,11 +52,11 @@ def configured(name: str, seed: int) -> AudioRecipe:
         seed=seed,
         full=0.15 if varied else 0.5,
         constant=0.25 if varied else 0.5,
-        variable_from=STEPS // 4 if varied else 0,
+        variable_from=STEPS // 10 if varied else 0,
     )
     return replace(
         base,
-        layout=SpectralLayout(dim=96, inner=288, encoder_blocks=3, decoder_blocks=4, latent=64),
+        layout=LappedLayout(dim=96, inner=288, encoder_blocks=2, decoder_blocks=3, latent=64),
         levels=LEVELS,
         batch=8,
         training=training,
@@ -79,9 +81,11 @@ def measured(folder: Path, data: Path) -> list[Point]:
     selection = Selection(clips=CLIPS, seconds=10.0, split="test")
     corpus = open_corpus(data)
     long = replace(corpus, clips=tuple(clip for clip in corpus.clips if clip.seconds >= 4.0))
-    points = evaluate(codec, Recordings(long, codec.model.sample_rate, selection, data.parent)).points
-    kind = "constant" if codec.model.importance is None else "variable"
-    return [point for point in points if point.kind == kind]
+    rates: tuple[RateChoice, ...] = tuple(map(Scale, SCALES))
+    if codec.model.importance is None:
+        rates = tuple(map(Levels, range(1, LEVELS + 1)))
+    recordings = Recordings(long, codec.model.sample_rate, selection, data.parent)
+    return list(evaluate(codec, recordings, AudioMeasures(rates=rates, metrics=("si_sdr",))).points)
 
 
 def curve(points: Sequence[Point], clip: int | None = None) -> Curve:

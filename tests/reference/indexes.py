@@ -81,7 +81,7 @@ def random_codes(sizes, count, seed=1):
     return torch.stack([torch.randint(size, (count,), generator=generator) for size in sizes], 1)
 
 
-def same_neighbours(found, expected, queries, vectors, metric="l2"):
+def assert_same_neighbours(found, expected, queries, vectors, metric="l2"):
     """Equal ids, except where the distances of the two in float64 are nearer than ``NEAR``; equal distances."""
     ids, distances = expected
     assert found.ids.shape == ids.shape

@@ -10,7 +10,7 @@ from codeword.search import CodedIndex, FlatIndex, InvertedIndex, Reranked
 from codeword.search.rows import check_metric
 from codeword.search.tables import AdditiveTables
 from reference import search as slow
-from reference.indexes import build, level, random_codes, same_neighbours
+from reference.indexes import assert_same_neighbours, build, level, random_codes
 
 KINDS = ["vector", "product", "residual", "additive", "groups", "rotated", "normalized", "projected"]
 
@@ -36,7 +36,7 @@ def test_equals_brute_force(kind, metric, queries):
     index = CodedIndex(quantizer, metric=metric)
     index.add_codes(codes)
     expected, vectors = expected_neighbours(quantizer, codes, wanted, 15, metric)
-    same_neighbours(index.search(wanted, 15), expected, wanted.numpy(), vectors, metric)
+    assert_same_neighbours(index.search(wanted, 15), expected, wanted.numpy(), vectors, metric)
 
 
 @pytest.mark.parametrize("metric", ["l2", "ip"])
@@ -52,7 +52,7 @@ def test_codes_of_variable_depth(kind, metric):
     every = torch.cat([random_codes(quantizer.sizes, 50, seed=5), codes])
     expected, vectors = expected_neighbours(quantizer, every, wanted, 15, metric)
     assert (index.codes == every).all()
-    same_neighbours(index.search(wanted, 15), expected, wanted.numpy(), vectors, metric)
+    assert_same_neighbours(index.search(wanted, 15), expected, wanted.numpy(), vectors, metric)
 
 
 @pytest.mark.parametrize("kind", ["product", "residual"])
@@ -86,7 +86,7 @@ def test_a_common_offset_keeps_its_digits(kind):
     index.add_codes(codes)
     (ids, distances), vectors = expected_neighbours(quantizer, codes, wanted, 10)
     centre = vectors.mean(0)
-    same_neighbours(index.search(wanted, 10), (ids, distances), wanted.numpy() - centre, vectors - centre)
+    assert_same_neighbours(index.search(wanted, 10), (ids, distances), wanted.numpy() - centre, vectors - centre)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -123,7 +123,7 @@ def test_more_ties_than_candidates_are_kept(monkeypatch):
     index.add_codes(codes)
     wanted = queries_near(quantizer, 70)
     expected, vectors = expected_neighbours(quantizer, codes, wanted, 20)
-    same_neighbours(index.search(wanted, 20), expected, wanted.numpy(), vectors)
+    assert_same_neighbours(index.search(wanted, 20), expected, wanted.numpy(), vectors)
     assert (index.search(wanted, 20).ids.sort(1).values == torch.from_numpy(expected[0]).sort(1).values).all()
 
 
@@ -158,7 +158,7 @@ def test_codes_are_stored_compactly(size, dtype):
     index.add_codes(codes)
     assert index.codes.dtype == dtype
     expected, vectors = expected_neighbours(quantizer, codes, wanted, 3)
-    same_neighbours(index.search(wanted, 3), expected, wanted.numpy(), vectors)
+    assert_same_neighbours(index.search(wanted, 3), expected, wanted.numpy(), vectors)
 
 
 def test_a_level_without_any_effect():
@@ -168,7 +168,7 @@ def test_a_level_without_any_effect():
     index = CodedIndex(quantizer)
     index.add_codes(codes)
     expected, vectors = expected_neighbours(quantizer, codes, wanted, 6)
-    same_neighbours(index.search(wanted, 6), expected, wanted.numpy(), vectors)
+    assert_same_neighbours(index.search(wanted, 6), expected, wanted.numpy(), vectors)
 
 
 def test_nothing_stored_nothing_asked_and_more_wanted_than_there_is():

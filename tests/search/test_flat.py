@@ -7,7 +7,7 @@ import torch
 
 from codeword.search import FlatIndex
 from reference import search as slow
-from reference.indexes import same_neighbours
+from reference.indexes import assert_same_neighbours
 
 
 def vectors(count, dim, seed=0, offset=0.0):
@@ -28,7 +28,7 @@ def test_equals_brute_force(metric, count, queries):
     found = index_of(rows, metric).search(wanted, 20)
     expected = slow.neighbours(wanted.numpy(), rows.numpy(), 20, metric)
     assert (found.ids.numpy() == expected[0]).all()
-    same_neighbours(found, expected, wanted.numpy(), rows.numpy(), metric)
+    assert_same_neighbours(found, expected, wanted.numpy(), rows.numpy(), metric)
 
 
 def test_many_queries_take_several_blocks_and_passes():

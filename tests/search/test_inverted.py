@@ -6,7 +6,7 @@ import torch
 
 from codeword.search import CodedIndex, InvertedIndex
 from reference import search as slow
-from reference.indexes import build, level, random_codes, same_neighbours
+from reference.indexes import assert_same_neighbours, build, level, random_codes
 
 SIZE = 10
 
@@ -43,7 +43,7 @@ def test_equals_brute_force_in_the_lists_probed(kind, by_residual, metric, probe
     found = index.search(wanted, 12, probes=probes)
     centroids = index.centroids.double().numpy()
     expected = slow.in_lists(wanted.numpy(), centroids, lists, vectors, 12, probes, metric)
-    same_neighbours(found, expected, wanted.numpy(), vectors, metric)
+    assert_same_neighbours(found, expected, wanted.numpy(), vectors, metric)
 
 
 def test_all_lists_probed_it_is_the_search_in_codes():
@@ -91,7 +91,7 @@ def test_pairs_are_looked_up_in_parts(monkeypatch, pairs, rows):
     monkeypatch.setattr("codeword.search.inverted._ROWS", rows)
     wanted = queries(5)
     expected = slow.in_lists(wanted.numpy(), index.centroids.double().numpy(), lists, vectors, 12, 5)
-    same_neighbours(index.search(wanted, 12, probes=5), expected, wanted.numpy(), vectors)
+    assert_same_neighbours(index.search(wanted, 12, probes=5), expected, wanted.numpy(), vectors)
 
 
 def test_nothing_stored_empty_lists_and_no_queries():
@@ -114,7 +114,7 @@ def test_codes_of_variable_depth():
     books = [book.detach().double().numpy() for book in quantizer.codebooks()]
     vectors = slow.reconstruct(codes.numpy(), books) + index.centroids.double().numpy()[lists]
     expected = slow.in_lists(queries().numpy(), index.centroids.double().numpy(), lists.numpy(), vectors, 9, 4)
-    same_neighbours(index.search(queries(), 9, probes=4), expected, queries().numpy(), vectors)
+    assert_same_neighbours(index.search(queries(), 9, probes=4), expected, queries().numpy(), vectors)
 
 
 def test_what_a_caller_gets_wrong():
@@ -140,7 +140,7 @@ def test_fewer_vectors_than_a_group_of_scores(count, by_residual):
     expected = slow.in_lists(wanted.numpy(), index.centroids.double().numpy(), lists, vectors, 3, SIZE, "l2")
     assert (found.ids.numpy() >= 0).sum() == len(wanted) * min(3, count)
     if count >= 3:
-        same_neighbours(found, expected, wanted.numpy(), vectors, "l2")
+        assert_same_neighbours(found, expected, wanted.numpy(), vectors, "l2")
 
 
 def test_lists_that_do_not_exist():

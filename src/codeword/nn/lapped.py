@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from codeword.nn.seanet import Encoded
-from codeword.nn.spectral import ConvNeXtBlock
+from codeword.nn.spectral import convnext_blocks
 
 _QUIET = 1e-6  # added to squared coefficients, so that companding has a derivative everywhere
 
@@ -66,10 +66,6 @@ def expand(y: Float[Tensor, "*_"]) -> Float[Tensor, "*_"]:
     return y * y.abs()
 
 
-def _blocks(dim: int, inner: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(ConvNeXtBlock(dim, inner, padding="centered", scale=1 / count) for _ in range(count)))
-
-
 class LappedEncoder(nn.Module):
     """A waveform to frames; a frame sees two hops, its own in the middle, and what the blocks add around.
 
@@ -87,7 +83,7 @@ class LappedEncoder(nn.Module):
         self.transform = LappedTransform(hop)
         self.linear = nn.Linear(hop, latent, bias=False)
         self.first = nn.Linear(2 * hop, dim)
-        self.blocks = _blocks(dim, inner, blocks)
+        self.blocks = convnext_blocks(dim, inner, blocks, "centered")
         self.last = nn.Linear(dim, latent)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
@@ -110,13 +106,7 @@ class LappedDecoder(nn.Module):
     """Frames to a waveform.
 
     A frame before the first and one after the last are made from silence, for the halves that overlap with them.
-
-    Args:
-        hop: Samples per frame, even.
-        dim: Channels of the blocks.
-        inner: Channels inside of the blocks.
-        blocks: How many.
-        latent: Channels of the frames.
+    Arguments are those of ``LappedEncoder``.
     """
 
     def __init__(self, hop: int, dim: int, inner: int, blocks: int, latent: int):
@@ -124,7 +114,7 @@ class LappedDecoder(nn.Module):
         self.transform = LappedTransform(hop)
         self.linear = nn.Linear(latent, hop, bias=False)
         self.first = nn.Conv1d(latent, dim, 7, padding=3)
-        self.blocks = _blocks(dim, inner, blocks)
+        self.blocks = convnext_blocks(dim, inner, blocks, "centered")
         self.norm_out = nn.LayerNorm(dim, eps=1e-6)
         self.last = nn.Linear(dim, hop)
         nn.init.zeros_(self.last.weight)

@@ -43,7 +43,8 @@ class ConvNeXtBlock(nn.Module):
         return x + rearrange(y * self.scale, "b t d -> b d t")
 
 
-def _blocks(dim: int, inner: int, count: int, padding: Padding) -> nn.Sequential:
+def convnext_blocks(dim: int, inner: int, count: int, padding: Padding) -> nn.Sequential:
+    """Blocks of small shares, that together add about as much as one."""
     return nn.Sequential(*(ConvNeXtBlock(dim, inner, padding=padding, scale=1 / count) for _ in range(count)))
 
 
@@ -83,7 +84,7 @@ class SpectralEncoder(_Frames):
         super().__init__(hop, length, padding)
         self.features = dim
         self.first = nn.Conv1d(length + 2, dim, 1)
-        self.blocks = _blocks(dim, inner, blocks, padding)
+        self.blocks = convnext_blocks(dim, inner, blocks, padding)
         self.last = nn.Conv1d(dim, latent, 1)
 
     def forward(self, x: Float[Tensor, "batch 1 time"]) -> Encoded:
@@ -117,7 +118,7 @@ class SpectralDecoder(_Frames):
     ):
         super().__init__(hop, length, padding)
         self.first = nn.Conv1d(latent, dim, 7 if self.ahead else 1, padding=3 if self.ahead else 0)
-        self.blocks = _blocks(dim, inner, blocks, padding)
+        self.blocks = convnext_blocks(dim, inner, blocks, padding)
         self.norm_out = nn.LayerNorm(dim, eps=1e-6)
         self.last = nn.Linear(dim, 3 * (length // 2 + 1))
         self.lag = self.before

@@ -14,8 +14,6 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int64
 
-from codeword.formats.audio_payload import AudioHeader
-
 _REACH = 2.0  # octaves by which an empty or a full reservoir moves the scale
 _LEARNING = 0.5  # octaves by which the scale drifts while a full reservoir would run out
 _LEAST_RATIO = 1 / 16  # even if a chunk of silence took next to nothing
@@ -25,11 +23,6 @@ def frame_costs(sizes: Sequence[int], *, varies: bool = True) -> tuple[float, ..
     """Bits of a frame of one channel at depth 0, 1, ..., with its depth where that varies."""
     depth_bits = math.log2(len(sizes) + 1) if varies else 0.0
     return tuple(depth_bits + sum(map(math.log2, sizes[:depth])) for depth in range(len(sizes) + 1))
-
-
-def packed_costs(header: AudioHeader) -> tuple[float, ...]:
-    """Bits of a frame of one channel at depth 0, 1, ... in a packed file."""
-    return frame_costs(header.sizes, varies=header.depth is None)
 
 
 class Reservoir:
