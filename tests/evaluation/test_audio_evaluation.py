@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -218,3 +219,5 @@ def test_peers_are_measured_named_where_absent_and_dropped_where_they_fail(codec
     assert found.points[1].per_clip[0]["kbps"] == pytest.approx(8e-3 * (44 + 2 * 3 * RATE) / 3)
     assert found.points[1].metrics["si_sdr"].mean > 60  # the pretender loses what 16 bits do
     assert found.points[1].usage is None
+    some = evaluate(codec, open_recordings(sounds, RATE), replace(measures, peer_kbps=(1.5, 21.0, 1e3)))
+    assert [point.setting for point in some.points] == ["levels=1", "16 kbps", "24 kbps", "48 kbps"]

@@ -48,6 +48,12 @@ def route_of(peer, kind):
     return [route for route in PEERS[peer].routes if isinstance(route, kind) and not route.lacks()]
 
 
+def test_rates_near_others_come_once_each_and_in_order():
+    assert PEERS["codec2"].rates_near(()) == (0.7, 1.2, 1.6, 2.4, 3.2)
+    assert PEERS["codec2"].rates_near((6.0, 3.0, 1.5)) == (1.6, 3.2)
+    assert PEERS["opus"].rates_near((1.5,)) == (6.0,)
+
+
 def test_without_programs_and_libraries_a_peer_says_what_it_lacks(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     assert {name: peer.route() for name, peer in PEERS.items()} == dict.fromkeys(PEERS)

@@ -29,8 +29,8 @@ class Compress:
     """Audio file of any format and rate, - for WAV or FLAC from standard input, or a folder."""
     out: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
     """File of codes, .cw, - for standard output, or a folder."""
-    model: Annotated[Path, tyro.conf.arg(metavar="MODEL")]
-    """Folder of an audio model."""
+    model: Annotated[Path, tyro.conf.arg(metavar="MODEL")] = Path("speech-16k")
+    """Folder of an audio model; unset, the one for speech that comes with codeword."""
     kbps: OptionalNumber = None
     """Kilobits a second of the file; 3 if nothing else is chosen. From a pipe on the average."""
     scale: OptionalNumber = None

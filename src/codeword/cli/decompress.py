@@ -30,8 +30,8 @@ class Decompress:
     """File of codes, - for standard input, or a folder."""
     out: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
     """Audio: .wav, .flac or .ogg, - for WAV to standard output, or a folder, which gets .wav."""
-    model: Annotated[Path, tyro.conf.arg(metavar="MODEL")]
-    """Folder of the model that compressed it."""
+    model: Annotated[Path, tyro.conf.arg(metavar="MODEL")] = Path("speech-16k")
+    """Folder of the model that compressed it; unset, the one for speech that comes with codeword."""
     levels: OptionalCount = None
     """Use at most so many levels of every frame."""
     start: OptionalNumber = None

@@ -67,6 +67,8 @@ class EvaluateAudio:
     """Of si_sdr, sdr, mel, stft, waveform; with the extra metrics also pesq, stoi, estoi, visqol, visqol_speech."""
     peers: tuple[str, ...] = ()
     """Of opus, aac, mp3, lc3, codec2, amr-wb, or all; those that are not installed are named and left out."""
+    peer_kbps: tuple[float, ...] = ()
+    """Rates whose nearest ones of every peer are measured: unset, all that a peer has."""
     packed: bool = False
     """Pack codes at fixed width, although the model has entropy tables."""
     clips: OptionalCount = None
@@ -99,6 +101,7 @@ class EvaluateAudio:
             rates=self._rates(),
             metrics=self.metrics,
             peers=tuple(PEERS) if self.peers == ("all",) else self.peers,
+            peer_kbps=self.peer_kbps,
         )
         longest = None if self.seconds == _WHOLE else self.seconds
         selection = Selection(clips=self.clips, seconds=longest, split=self.split)

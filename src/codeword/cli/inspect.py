@@ -17,7 +17,8 @@ class Inspect:
     """A .cw file, the folder of a model, an index, or a checkpoint."""
 
     model: OptionalPath = None
-    """Folder of the audio model, whose tables tell the depths of a range-coded file."""
+    """Folder of the audio model, whose tables tell the depths of a range-coded file; not needed for the one that comes
+    with codeword."""
 
     def run(self) -> None:
         """Read everything, check every checksum, print."""
@@ -27,7 +28,7 @@ class Inspect:
         if self.model is not None:
             from codeword.codecs.audio.storage import read_audio
 
-            tables = read_audio(self.model)[1]
+            _, tables = read_audio(self.model)
         report = inspect_path(self.file, tables)
         for line in report.lines:
             print(line)

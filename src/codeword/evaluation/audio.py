@@ -35,11 +35,13 @@ class AudioMeasures:
         rates: Settings of the model; by default those of :func:`usual_rates`.
         metrics: Names from ``METRICS`` in ``audio_scores``.
         peers: Names from ``PEERS`` in ``audio_peers``.
+        peer_kbps: Rates whose nearest ones of every peer are measured; by default all that a peer has.
     """
 
     rates: tuple[RateChoice, ...] = ()
     metrics: tuple[str, ...] = OWN_METRICS
     peers: tuple[str, ...] = ()
+    peer_kbps: tuple[float, ...] = ()
 
 
 def usual_rates(codec: AudioCodec) -> tuple[RateChoice, ...]:
@@ -82,7 +84,11 @@ def evaluate(
     lacking = {name: PEERS[name].lacks() for name in measures.peers if PEERS[name].route() is None}
     there = [name for name in dict.fromkeys(measures.peers) if name not in lacking]
     tallies: list[OwnTally | PeerTally] = [OwnTally(codec, choice) for choice in rates]
-    tallies += [PeerTally(name, PEERS[name], kbps, rate) for name in there for kbps in PEERS[name].kbps]
+    tallies += [
+        PeerTally(name, PEERS[name], kbps, rate)
+        for name in there
+        for kbps in PEERS[name].rates_near(measures.peer_kbps)
+    ]
     clips, unread = _measure(recordings, tallies, Scorer(measures.metrics, rate), progress)
     places = {name: place for place, name in enumerate(("variable", "constant", *there))}
     points = [tally.point() for tally in tallies if not tally.failure]

@@ -38,6 +38,12 @@ class Peer(NamedTuple):
         """The first way that is open."""
         return next((route for route in self.routes if not route.lacks()), None)
 
+    def rates_near(self, wanted: Sequence[float]) -> tuple[float, ...]:
+        """The rates to ask for that are nearest to some others, each once; all of them if there are no others."""
+        if not wanted:
+            return self.kbps
+        return tuple(sorted({min(self.kbps, key=lambda own: abs(own - kbps)) for kbps in wanted}))
+
     def lacks(self) -> str:
         """What would open a way."""
         return " or ".join(dict.fromkeys(route.lacks() for route in self.routes))

@@ -10,12 +10,14 @@ import numpy as np
 from jaxtyping import Float64
 from safetensors import SafetensorError, safe_open
 
+from codeword.codecs.audio.storage import SPEECH, read_tables
 from codeword.codecs.vectors import VectorCodec
 from codeword.entropy.frames import FrameTables
 from codeword.entropy.tables import TOTAL, CodeTables
 from codeword.evaluation.indexing import read_index
 from codeword.formats.audio import KIND as AUDIO
 from codeword.formats.audio_inspection import AudioInspection, inspect_audio
+from codeword.formats.audio_payload import AudioHeader, short_fingerprint
 from codeword.formats.container import MAGIC
 from codeword.formats.errors import FormatError
 from codeword.formats.inspection import inspect
@@ -45,7 +47,8 @@ def inspect_path(path: Path, tables: FrameTables | None = None) -> PathReport:
 
     Args:
         path: The file or folder.
-        tables: Those of the model of a range-coded audio file, to tell its depths.
+        tables: Those of the model of a range-coded audio file, to tell its depths; those of the model that comes with
+            the package are found without.
 
     Raises:
         ValueError: If it is none of these; a damaged header counts as none.
@@ -75,6 +78,7 @@ def _container(path: Path, tables: FrameTables | None) -> PathReport:
         found = inspect(path)
         described = [f"{name}: {value}" for name, value in found.header.items()]
         if found.kind == AUDIO:
+            tables = tables or _shipped_tables(AudioHeader.from_fields(found.header))
             described = list(_audio(inspect_audio(path, tables), 8 * found.payload_bytes / 1000))
     except FormatError as error:
         raise FormatError(f"{path}, {error.where}", error.problem) from error
@@ -93,6 +97,11 @@ def _container(path: Path, tables: FrameTables | None) -> PathReport:
         *(f"  lost: items {start} to {stop - 1}" for start, stop in found.missing),
     ]
     return PathReport(tuple(lines), found.intact)
+
+
+def _shipped_tables(header: AudioHeader) -> FrameTables | None:
+    tables = read_tables(Path(SPEECH))
+    return tables if tables and header.tables == short_fingerprint(tables.fingerprint()) else None
 
 
 def _audio(found: AudioInspection, payload_kbits: float) -> Iterator[str]:

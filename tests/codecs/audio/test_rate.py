@@ -57,7 +57,6 @@ def test_a_minute_meets_its_rate(kbps, ranged):
     kbps = kbps * 0.6 if ranged else kbps
     importance = wandering(3000)
     found = scale_for_bits(importance, LEVELS, bits_for(kbps, 960_000, 16000), size)
-    assert found.note == ""
     assert 8 * found.num_bytes / 60_000 == pytest.approx(kbps, rel=PROMISED)
     assert found.num_bytes == size(found.depths)
     assert size.num_calls < 15
@@ -89,16 +88,16 @@ def test_two_values_leave_no_gap_either():
 
 
 @pytest.mark.parametrize(("kbps", "end"), [(0.1, 1.0), (20.0, 72.0)])
-def test_out_of_reach_gives_the_nearest_rate_and_a_note(kbps, end):
+def test_out_of_reach_gives_the_nearest_rate(kbps, end):
     importance, size = wandering(3000), a_minute()
     found = scale_for_bits(importance, LEVELS, bits_for(kbps, 960_000, 16000), size)
     assert found.scale == end
     assert np.array_equal(found.depths, depths_at(importance, end, LEVELS))
-    assert "bits were asked for" in found.note
-    assert str(8 * found.num_bytes) in found.note
+    assert found.num_bytes in found.reach
+    assert found.reach == tuple(size(depths_at(importance, scale, LEVELS)) for scale in (1.0, 72.0))
     narrow = scale_for_bits(importance, LEVELS, bits_for(kbps, 960_000, 16000), size, scales=(5.0, 6.0))
     assert 5.0 <= narrow.scale <= 6.0
-    assert "within reach" in narrow.note
+    assert narrow.num_bytes in narrow.reach
 
 
 @settings(deadline=None, max_examples=40)
@@ -151,7 +150,7 @@ def test_codes_are_cut_to_their_depths():
 
 
 def test_the_nearest_constant_depth():
-    assert [depth_for_bits(4, bits, lambda depth: depth) for bits in (0, 11, 12, 13, 99)] == [1, 1, 1, 2, 4]
+    assert [depth_for_bits([1, 2, 3, 4], bits) for bits in (0, 11, 12, 13, 99)] == [1, 1, 1, 2, 4]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Audio to ``.cw`` files and back."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -23,6 +24,8 @@ from codeword.formats.audio import AudioFileReader, AudioFileWriter
 from codeword.formats.audio_payload import AudioHeader, short_fingerprint
 from codeword.formats.container import BinaryWriter
 from codeword.quantizers.storage import fetched
+
+_PROMISED = 0.01  # a rate that is met worse than this is noted
 
 Progress: TypeAlias = Callable[[float, float | None], object]
 """Called with the seconds done and, where they are known, all seconds."""
@@ -67,7 +70,9 @@ class AudioCodec(ModelHubMixin):
 
     @classmethod
     def open(cls, folder: Path) -> "AudioCodec":
-        """The codec in a folder, without a look at any hub.
+        """The codec in a folder, or the one that comes with the package under a name, without a look at any hub.
+
+        ``AudioCodec.open(Path("speech-16k"))`` is for speech at 16 kHz.
 
         Raises:
             ValueError: In one line that names the folder, if it holds no model or a damaged one.
@@ -238,26 +243,24 @@ class AudioCodec(ModelHubMixin):
             case Kbps(value):
                 if not coded.num_samples:
                     return 1, ""
+                seconds = coded.num_samples / header.sample_rate
                 bits = bits_for(value, coded.num_samples, header.sample_rate)
-                if coded.importance is not None:
-                    size = FileSize(codes, header, tables=self.tables)
-                    found = scale_for_bits(
-                        coded.importance, self.model.levels, bits, size, scales=self.model.quantizer.scales
-                    )
-                    return found.depths, found.note
-                return self._constant_depth(bits, codes, header)
+                if coded.importance is None:
+                    sizes = self._sizes(codes, header)
+                    depth = depth_for_bits(sizes, bits)
+                    return depth, _note(value, seconds, sizes[depth - 1], (sizes[0], sizes[-1]))
+                size = FileSize(codes, header, tables=self.tables)
+                found = scale_for_bits(
+                    coded.importance, self.model.levels, bits, size, scales=self.model.quantizer.scales
+                )
+                return found.depths, _note(value, seconds, found.num_bytes, found.reach)
 
-    def _constant_depth(
-        self, bits: int, codes: Int64[np.ndarray, "channels frames levels"], header: AudioHeader
-    ) -> tuple[int, str]:
-        def size(depth: int) -> int:
-            own = self._header(header.channels, header.num_samples, depth)
-            return FileSize(codes, own, tables=self.tables)(np.full(codes.shape[:2], depth))
-
-        depth = depth_for_bits(self.model.levels, bits, size)
-        found = 8 * size(depth)
-        exact = abs(found - bits) <= 0.01 * bits
-        return depth, "" if exact else f"{bits} bits were asked for, {found} are nearest with a constant depth"
+    def _sizes(self, codes: Int64[np.ndarray, "channels frames levels"], header: AudioHeader) -> list[int]:
+        """Bytes of the file at every constant depth."""
+        return [
+            FileSize(codes, replace(header, depth=depth), tables=self.tables)(np.full(codes.shape[:2], depth))
+            for depth in range(1, self.model.levels + 1)
+        ]
 
     def _stream(
         self, signal: _Measured, windows: Iterator[CodedFrames], target: BinaryWriter, rate: RateChoice
@@ -320,6 +323,14 @@ class AudioCodec(ModelHubMixin):
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> "AudioCodec":
         return cls(*read_audio(fetched(model_id, FILES, **options)))
+
+
+def _note(wanted: float, seconds: float, num_bytes: int, reach: tuple[int, int]) -> str:
+    """Empty, or why a rate was not met."""
+    found, least, most = (8 * size / seconds / 1000 for size in (num_bytes, *reach))
+    if abs(found - wanted) <= _PROMISED * wanted:
+        return ""
+    return f"{wanted:g} kbps was asked for, {found:.3f} is nearest; the model reaches {least:.3f} to {most:.3f} here"
 
 
 class _Counted:

@@ -12,7 +12,7 @@ because the depths are in the file anyway.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +26,6 @@ from codeword.functional import allocation
 
 _MANY = 2**16  # steps that are sorted at once
 _ROUNDS = 100  # far more than a search over 32-bit scales takes
-_PROMISED = 0.01  # a rate that is met worse than this is noted
 _GOLDEN = 2654435769  # 2**32 over the golden ratio: its multiples modulo 2**32 are spread evenly
 
 FileBytes = Callable[[Int64[np.ndarray, "channels frames"]], int]
@@ -40,14 +39,14 @@ class Rate(NamedTuple):
         scale: Its scale; exactly these depths, if ``held`` is 0.
         held: Frames that take a step at exactly this scale, but have been left a level lower.
         num_bytes: Bytes of the file.
-        note: Empty, or why the target was not met.
+        reach: Bytes of the smallest and the largest file.
     """
 
     depths: Int64[np.ndarray, "channels frames"]
     scale: float
     held: int
     num_bytes: int
-    note: str
+    reach: tuple[int, int]
 
 
 def depths_at(
@@ -155,16 +154,13 @@ class _Search:
 
     def run(self, low: np.float32, high: np.float32) -> Rate:
         smallest, largest = self.at_scale(low), self.at_scale(high)
+        reach = smallest.num_bytes, largest.num_bytes
         if smallest.num_bytes < self.target < largest.num_bytes:
             smallest, largest = self.over_scales(smallest, largest)
             if not self.good():
                 self.over_steps(smallest, largest)
         assert self.best is not None
-        wanted, found = round(8 * self.target), 8 * self.best.num_bytes
-        if abs(found - wanted) <= _PROMISED * wanted:
-            return self.best
-        between = f"between {8 * smallest.num_bytes} and {8 * largest.num_bytes} are within reach"
-        return self.best._replace(note=f"{wanted} bits were asked for, {found} are nearest; {between}")
+        return self.best._replace(reach=reach)
 
     def over_scales(self, low: Rate, high: Rate) -> tuple[Rate, Rate]:
         """Narrow the bracket down to scales between which only some steps, or those of a single scale, are taken."""
@@ -208,7 +204,8 @@ class _Search:
         return self.note_best(depths_at(self.importance, float(scale), self.levels), float(scale), 0)
 
     def note_best(self, depths: Int64[np.ndarray, "channels frames"], scale: float, held: int) -> Rate:
-        found = Rate(depths, scale, held, self.file_bytes(depths), "")
+        num_bytes = self.file_bytes(depths)
+        found = Rate(depths, scale, held, num_bytes, (num_bytes, num_bytes))
         if self.best is None or abs(found.num_bytes - self.target) < abs(self.best.num_bytes - self.target):
             self.best = found
         return found
@@ -234,6 +231,6 @@ def critical_scales(
     return scale
 
 
-def depth_for_bits(levels: int, target_bits: int, file_bytes: Callable[[int], int]) -> int:
-    """The constant depth, 1 to ``levels``, whose file comes nearest to a number of bits; the lower one on a tie."""
-    return min(range(1, levels + 1), key=lambda depth: abs(8 * file_bytes(depth) - target_bits))
+def depth_for_bits(num_bytes: Sequence[int], target_bits: int) -> int:
+    """The constant depth whose file comes nearest to a number of bits, the lower one on a tie; files of 1, 2, ..."""
+    return 1 + min(range(len(num_bytes)), key=lambda place: abs(8 * num_bytes[place] - target_bits))
