@@ -13,7 +13,7 @@ from torch import Tensor
 
 from codeword.codecs.audio.choice import Compressed, Kbps, Levels, RateChoice, Scale
 from codeword.codecs.audio.model import AudioModel
-from codeword.codecs.audio.rate import FileSize, bits_for, codes_at, depth_for_bits, depths_at, scale_for_bits
+from codeword.codecs.audio.rate import FileSize, bits_for, codes_at, depth_for_bits, depths_at, scale_for_bits, write_at
 from codeword.codecs.audio.spending import Spending, check_rate
 from codeword.codecs.audio.storage import FILES, fingerprint, read_audio, write_audio
 from codeword.codecs.audio.transform import AudioTransform, CodedFrames
@@ -127,12 +127,11 @@ class AudioCodec(ModelHubMixin):
         coded = self._whole(signal, windows)
         header = self._header(source.channels, coded.num_samples)
         counted = _Counted(target)
-        codes = coded.codes.astype(np.int64)
-        depths, note = self._depths(rate, header, codes, coded)
+        depths, note = self._depths(rate, header, coded)
         if isinstance(depths, int):
             header = self._header(source.channels, coded.num_samples, depths)
         with AudioFileWriter(counted, header, tables=self.tables) as writer:
-            writer.write(codes_at(codes, depths))
+            write_at(writer, coded.codes, depths)
         levels = float(np.mean(depths)) if coded.num_samples else 0.0
         return Compressed(coded.num_samples / self.model.sample_rate, counted.num_bytes, levels, note)
 
@@ -231,7 +230,7 @@ class AudioCodec(ModelHubMixin):
         return _Coded(np.concatenate(codes, axis=1), joined, signal.num_samples)
 
     def _depths(
-        self, rate: RateChoice, header: AudioHeader, codes: Int64[np.ndarray, "channels frames levels"], coded: _Coded
+        self, rate: RateChoice, header: AudioHeader, coded: _Coded
     ) -> tuple[Int64[np.ndarray, "channels frames"] | int, str]:
         """Depths of a whole signal, one number for all if they are constant; and a note."""
         match rate:
@@ -246,21 +245,24 @@ class AudioCodec(ModelHubMixin):
                 seconds = coded.num_samples / header.sample_rate
                 bits = bits_for(value, coded.num_samples, header.sample_rate)
                 if coded.importance is None:
-                    sizes = self._sizes(codes, header)
+                    sizes = self._sizes(coded, header)
                     depth = depth_for_bits(sizes, bits)
                     return depth, _note(value, seconds, sizes[depth - 1], (sizes[0], sizes[-1]))
-                size = FileSize(codes, header, tables=self.tables)
+                size = FileSize(coded.codes, header, tables=self.tables)
                 found = scale_for_bits(
                     coded.importance, self.model.levels, bits, size, scales=self.model.quantizer.scales
                 )
                 return found.depths, _note(value, seconds, found.num_bytes, found.reach)
 
-    def _sizes(self, codes: Int64[np.ndarray, "channels frames levels"], header: AudioHeader) -> list[int]:
+    def _sizes(self, coded: _Coded, header: AudioHeader) -> list[int]:
         """Bytes of the file at every constant depth."""
-        return [
-            FileSize(codes, replace(header, depth=depth), tables=self.tables)(np.full(codes.shape[:2], depth))
-            for depth in range(1, self.model.levels + 1)
-        ]
+        codes = coded.codes
+
+        def size(depth: int) -> int:
+            own = replace(header, depth=depth)
+            return FileSize(codes, own, tables=self.tables)(np.full(codes.shape[:2], depth))
+
+        return [size(depth) for depth in range(1, self.model.levels + 1)]
 
     def _stream(
         self, signal: _Measured, windows: Iterator[CodedFrames], target: BinaryWriter, rate: RateChoice

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int64, Integer
 
 from codeword.entropy.frames import FrameTables
 from codeword.formats.audio import AudioFileWriter
@@ -25,6 +25,7 @@ from codeword.formats.audio_payload import AudioHeader
 from codeword.functional import allocation
 
 _MANY = 2**16  # steps that are sorted at once
+_PART = 2000  # frames that are written at once
 _ROUNDS = 100  # far more than a search over 32-bit scales takes
 _GOLDEN = 2654435769  # 2**32 over the golden ratio: its multiples modulo 2**32 are spread evenly
 
@@ -57,10 +58,21 @@ def depths_at(
 
 
 def codes_at(
-    codes: Int64[np.ndarray, "channels frames levels"], depths: Int64[np.ndarray, "channels frames"] | int
-) -> Int64[np.ndarray, "channels frames levels"]:
+    codes: Integer[np.ndarray, "channels frames levels"], depths: Int64[np.ndarray, "channels frames"] | int
+) -> Integer[np.ndarray, "channels frames levels"]:
     """Codes of all levels cut to a depth: -1 beyond it."""
     return np.where(np.arange(codes.shape[2]) < np.expand_dims(depths, -1), codes, -1)
+
+
+def write_at(
+    writer: AudioFileWriter,
+    codes: Integer[np.ndarray, "channels frames levels"],
+    depths: Int64[np.ndarray, "channels frames"] | int,
+) -> None:
+    """Write codes cut to a depth, a part at a time: hours of them are never there twice."""
+    for start in range(0, codes.shape[1], _PART):
+        part = slice(start, start + _PART)
+        writer.write(codes_at(codes[:, part], depths if isinstance(depths, int) else depths[:, part]))
 
 
 def bits_for(kbps: float, num_samples: int, sample_rate: int) -> int:
@@ -80,7 +92,7 @@ class FileSize:
 
     def __init__(
         self,
-        codes: Int64[np.ndarray, "channels frames levels"],
+        codes: Integer[np.ndarray, "channels frames levels"],
         header: AudioHeader,
         *,
         tables: FrameTables | None = None,
@@ -93,7 +105,7 @@ class FileSize:
         self.num_calls += 1
         counter = _Counter()
         with AudioFileWriter(counter, self._header, tables=self._tables, chunk_frames=self._chunk_frames) as writer:
-            writer.write(codes_at(self._codes, depths))
+            write_at(writer, self._codes, depths)
         return counter.num_bytes
 
 
