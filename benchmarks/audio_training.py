@@ -9,7 +9,7 @@ losses are the same on both sides, and the same code calls both: gradients to ze
 of both optimizers.
 
 The killed training is the ``smoke`` recipe with discriminators, on recordings of ``tests/fixtures``: the process gets
-SIGKILL at random moments and is started again on its folder.
+SIGKILL at random moments and is started again on its folder, where every seventh step left a checkpoint.
 """
 
 import argparse
@@ -182,21 +182,11 @@ def killed_run(kills: int, seed: int) -> dict[str, Any]:
         for name in ("ru_0001", "loop_amen", "ambi_choir", "perc_bell"):
             shutil.copy(FIXTURES / f"{name}.flac", data)
         folders = [Path(home) / name for name in ("whole", "killed")]
-        begin = time.perf_counter()
         digest = _finish(_start(data, folders[0]))
-        lasts = time.perf_counter() - begin
-        points = []
-        while len(points) < kills:
-            process = _start(data, folders[1])
-            wait = draw.uniform(0.3, 1.0) * lasts
-            try:
-                process.wait(wait)
-                break
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                lines = read_log(folders[1] / LOG) if (folders[1] / LOG).exists() else []
-                points.append(max((int(line["step"]) for line in lines), default=0))
+        points = [
+            _kill(_start(data, folders[1]), folders[1] / LOG, step, draw.uniform(0.0, 0.3))
+            for step in sorted(draw.sample(range(1, STEPS), kills))
+        ]
         again = _finish(_start(data, folders[1]))
         logs = [[line for line in read_log(folder / LOG) if line["group"] == "train"] for folder in folders]
     return {
@@ -212,6 +202,23 @@ def killed_run(kills: int, seed: int) -> dict[str, Any]:
 def _start(data: Path, folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "benchmarks.audio_training", "--child", str(data), str(folder)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _kill(process: subprocess.Popen[str], log: Path, step: int, delay: float) -> int:
+    """Kill a training some time after it has logged a step, and tell the last one that it logged."""
+    begin = time.time()
+    while process.poll() is None:
+        if log.exists() and log.stat().st_mtime > begin and _last(log) >= step:
+            time.sleep(delay)
+            process.kill()
+            process.wait()
+            return _last(log)
+        time.sleep(0.01)
+    raise RuntimeError(f"the training ended before step {step}: {process.stderr.read() if process.stderr else ''}")
+
+
+def _last(log: Path) -> int:
+    return max((int(line["step"]) for line in read_log(log)), default=0)
 
 
 def _finish(process: subprocess.Popen[str]) -> str:
