@@ -24,8 +24,8 @@ from codeword.formats.audio_payload import (
 )
 from codeword.formats.container import BinaryReader, BinaryWriter, Chunk, ContainerWriter
 from codeword.formats.errors import FormatError
-from codeword.formats.salvage import Recovered, Salvage, SalvageReport
-from codeword.formats.source import ContainerSource, Limits, check_fill
+from codeword.formats.salvage import Salvage, SalvageReport
+from codeword.formats.source import Limits, SourceReader, restored
 
 KIND = "audio"
 CHUNK_SECONDS = 40
@@ -140,7 +140,7 @@ class AudioFileWriter:
         self._num_written += codes.shape[1]
 
 
-class AudioFileReader:
+class AudioFileReader(SourceReader):
     """Reads a file of coded audio: in order from anywhere, any stretch where the file can be sought.
 
     Args:
@@ -155,7 +155,7 @@ class AudioFileReader:
     """
 
     def __init__(self, source: str | os.PathLike[str] | BinaryReader, *, tables: FrameTables | None = None) -> None:
-        self._source = ContainerSource(source, KIND)
+        super().__init__(source, KIND)
         try:
             self.header = AudioHeader.from_fields(self._source.header.fields)
         except BaseException:
@@ -243,38 +243,23 @@ class AudioFileReader:
         """All frames of a damaged file, with -1 in those that were lost.
 
         Args:
-            max_fill: Lost frames that may be filled in, see :func:`codeword.formats.source.check_fill`.
+            max_fill: Lost frames that may be filled in, see :func:`codeword.formats.source.restored`.
             max_codes: Intact codes that may be held in memory, as in :meth:`read_all`.
 
         Raises:
             FormatError: If more frames are said to be lost, or more codes are there.
         """
-        chunks = self.salvage_chunks()
-        pieces: list[Recovered[Int64[np.ndarray, "channels _ levels"]]] = []
-        limits, payload_bytes, frames = self._limits(max_codes), 0, 0
-        for piece in chunks:
-            payload_bytes, frames = payload_bytes + piece.payload_bytes, frames + piece.count
-            limits.check(frames, payload_bytes)
-            pieces.append(piece)
-        report = chunks.report()
-        free = MAX_CHUNK_CODES // (self.header.channels * self.header.levels)
-        lost = check_fill(report, max_fill=max_fill, free=free, what="frames")
-        codes = np.full((self.header.channels, report.num_items + lost, self.header.levels), -1, dtype=np.int64)
-        for piece in pieces:
-            codes[:, piece.first : piece.first + piece.count] = piece.content
+        channels, levels, limits = self.header.channels, self.header.levels, self._limits(max_codes)
+        codes, report = restored(
+            self.salvage_chunks(),
+            limits,
+            lambda frames: (channels, frames, levels),
+            axis=1,
+            max_fill=max_fill,
+            free=MAX_CHUNK_CODES // limits.codes_per_item,
+            what="frames",
+        )
         return SalvagedAudio(codes, report)
-
-    def close(self) -> None:
-        """Close the file if this reader opened it."""
-        self._source.close()
-
-    def __enter__(self) -> "AudioFileReader":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _blocks(self, levels: int) -> Iterator[tuple[Chunk, AudioBlock]]:
         self._open_payload()

@@ -2,13 +2,17 @@
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from types import TracebackType
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from jaxtyping import Int64
 
 from codeword.formats.container import BinaryReader, Chunk, SeekableReader, read_chunks, read_header
 from codeword.formats.errors import FormatError
-from codeword.formats.salvage import SalvageReport
+from codeword.formats.salvage import Recovered, Salvage, SalvageReport
 from codeword.formats.seekable import ChunkIndex, Cursor
 
 FREE_CODES = 2**24  # codes that any file may hold: 128 MB in memory
@@ -80,6 +84,33 @@ class ContainerSource:
             self._opened.close()
 
 
+R = TypeVar("R", bound="SourceReader")
+
+
+class SourceReader:
+    """A reader of one kind of container; as a context manager it closes the file in the end.
+
+    Args:
+        source: As for ``ContainerSource``.
+        kind: See there.
+    """
+
+    def __init__(self, source: str | os.PathLike[str] | BinaryReader, kind: str) -> None:
+        self._source = ContainerSource(source, kind)
+
+    def close(self) -> None:
+        """Close the file if this reader opened it."""
+        self._source.close()
+
+    def __enter__(self: R) -> R:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 class Limits(NamedTuple):
     """How much of a file may be held in memory.
 
@@ -109,25 +140,48 @@ class Limits(NamedTuple):
             )
 
 
-def check_fill(report: SalvageReport, *, max_fill: int | None, free: int, what: str) -> int:
-    """The number of lost items that salvage fills in.
+def restored(
+    chunks: Salvage[Int64[np.ndarray, "*_"]],
+    limits: Limits,
+    shape: Callable[[int], tuple[int, ...]],
+    *,
+    axis: int = 0,
+    max_fill: int | None,
+    free: int,
+    what: str,
+) -> tuple[Int64[np.ndarray, "*_"], SalvageReport]:
+    """All items of a damaged file, with -1 in those that were lost, and what was lost.
 
     Args:
-        report: What was found.
+        chunks: Intact chunks.
+        limits: How many codes may be held.
+        shape: Of the codes of so many items.
+        axis: Along which items follow each other.
         max_fill: Lost items that may be filled in. A damaged or hostile file may claim any number; with ``None`` 16
-            times the intact ones are believed, and in any case ``free``.
+            times the intact ones are believed, and in any case ``free`` of them.
         free: See there.
         what: The items, in words.
 
     Raises:
-        FormatError: If more are said to be lost.
+        FormatError: If more items are said to be lost, or more codes are there.
     """
+    pieces: list[Recovered[Int64[np.ndarray, "*_"]]] = []
+    held = count = 0
+    for piece in chunks:
+        held, count = held + piece.payload_bytes, count + piece.count
+        limits.check(count, held)
+        pieces.append(piece)
+    report = chunks.report()
     lost = sum(stop - start for start, stop in report.missing)
-    most = _FILL * report.num_items + free if max_fill is None else max_fill
+    most = _FILL * count + free if max_fill is None else max_fill
     if lost > most:
         raise FormatError(
             "chunks",
-            f"{report.num_items} {what} are intact and {lost} are said to be lost, more than max_fill={most}; "
+            f"{count} {what} are intact and {lost} are said to be lost, more than max_fill={most}; "
             "raise it, or iterate over salvage_chunks()",
         )
-    return lost
+    codes = np.full(shape(count + lost), -1, dtype=np.int64)
+    items = np.moveaxis(codes, axis, 0)
+    for piece in pieces:
+        items[piece.first : piece.first + piece.count] = np.moveaxis(piece.content, axis, 0)
+    return codes, report

@@ -15,8 +15,8 @@ from jaxtyping import Int64, Integer
 from codeword.entropy.tables import CodeTables
 from codeword.formats.container import BinaryReader, BinaryWriter, Chunk, ContainerWriter
 from codeword.formats.errors import FormatError
-from codeword.formats.salvage import Recovered, Salvage, SalvageReport
-from codeword.formats.source import ContainerSource, Limits, check_fill
+from codeword.formats.salvage import Salvage, SalvageReport
+from codeword.formats.source import Limits, SourceReader, restored
 from codeword.formats.vector_payload import (
     MAX_CHUNK_CODES,
     Payload,
@@ -118,7 +118,7 @@ class VectorCodesWriter:
         self._num_written += len(rows)
 
 
-class VectorCodesReader:
+class VectorCodesReader(SourceReader):
     """Reads a file of vector codes: in order from anywhere, any rows where the file can be sought.
 
     Args:
@@ -133,7 +133,7 @@ class VectorCodesReader:
     """
 
     def __init__(self, source: str | os.PathLike[str] | BinaryReader, *, tables: CodeTables | None = None) -> None:
-        self._source = ContainerSource(source, KIND)
+        super().__init__(source, KIND)
         try:
             self.header = VectorHeader.from_fields(self._source.header.fields)
         except BaseException:
@@ -200,32 +200,16 @@ class VectorCodesReader:
         Raises:
             FormatError: If more rows are said to be lost, or more codes are there.
         """
-        chunks = self.salvage_chunks()
-        pieces: list[Recovered[Int64[np.ndarray, "_ levels"]]] = []
-        limits, held, count = Limits(self.header.levels, max_codes), 0, 0
-        for piece in chunks:
-            held, count = held + piece.payload_bytes, count + piece.count
-            limits.check(count, held)
-            pieces.append(piece)
-        report = chunks.report()
-        free = MAX_CHUNK_CODES // self.header.levels
-        lost = check_fill(report, max_fill=max_fill, free=free, what="rows")
-        codes = np.full((report.num_items + lost, self.header.levels), -1, dtype=np.int64)
-        for piece in pieces:
-            codes[piece.first : piece.first + piece.count] = piece.content
+        levels = self.header.levels
+        codes, report = restored(
+            self.salvage_chunks(),
+            Limits(levels, max_codes),
+            lambda rows: (rows, levels),
+            max_fill=max_fill,
+            free=MAX_CHUNK_CODES // levels,
+            what="rows",
+        )
         return SalvagedCodes(codes, report)
-
-    def close(self) -> None:
-        """Close the file if this reader opened it."""
-        self._source.close()
-
-    def __enter__(self) -> "VectorCodesReader":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _blocks(self) -> Iterator[tuple[int, Int64[np.ndarray, "_ levels"]]]:
         """Bytes of payload and rows of every chunk."""

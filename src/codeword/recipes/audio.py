@@ -116,7 +116,7 @@ def recipe(name: Name, *, steps: int | None = None) -> AudioRecipe:
 
 
 def _trapezoid(steps: int) -> Trapezoid:
-    return Trapezoid(steps=steps, warmup=min(300, steps // 4), decay=steps // 5, floor=0.02)
+    return Trapezoid(steps=steps, warmup=min(300, steps // 4), decay=steps // 3, floor=0.02)
 
 
 def _published(*, small: bool) -> AudioRecipe:
@@ -138,10 +138,10 @@ def _published(*, small: bool) -> AudioRecipe:
 
 def _spectral(*, smoke: bool) -> AudioRecipe:
     layout = SpectralLayout(dim=32, inner=64, latent=16) if smoke else LappedLayout()
-    steps = 40 if smoke else 8000
+    steps = 40 if smoke else 6000
     training = AudioTraining(
         mels=MelScales(sample_rate=16000, windows=(128, 256, 512, 1024, 2048), bands=(10, 20, 40, 80, 160)),
-        weights=Weights(mel=10.0, si_sdr=1.0, rate=5.0, quantizer=1.0 if smoke else 10.0),
+        weights=Weights(mel=10.0, si_sdr=1.0, rate=2.0, quantizer=1.0 if smoke else 10.0),
         learning_rate=5e-4,
         draw="log-uniform",
         constant=0.25,
