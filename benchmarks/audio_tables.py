@@ -1,8 +1,13 @@
 """The sections of docs/results.md about audio."""
 
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.pages import read, source, table
+
+
+def _rows(rows: list[dict[str, Any]], measure: str, *cells: Callable[[dict[str, Any]], str]) -> list[list[str]]:
+    return [[cell(row) for cell in cells] for row in rows if row["measure"] == measure]
 
 
 def audio_speed() -> str:
@@ -65,39 +70,34 @@ def audio_speed() -> str:
 
 def audio_coding() -> str:
     result = read("audio_coding")
-    packed = [
-        [
-            row["codes"],
-            f"{row['seconds']}",
-            row["depth"],
-            f"{row['theoretical_bits']:,.0f}",
-            f"{row['file_bits']:,}",
-            f"{100 * row['excess']:.2f} %",
-        ]
-        for row in result["rows"]
-        if row["measure"] == "packing"
-    ]
-    beside = [
-        [
-            str(row["seconds"]),
-            "none" if row["window_seconds"] is None else f"{row['window_seconds']:g} s",
-            f"{row['dac_bytes']:,}",
-            f"{row['cw_bytes']:,}",
-            f"{row['ratio']:.3f}",
-        ]
-        for row in result["rows"]
-        if row["measure"] == "dac"
-    ]
-    saved = [
-        [
-            f"{row['scale_in_levels']:g}",
-            *(f"{row[key]:.3f}" for key in ("packed_kbps", "ranged_kbps")),
-            f"{100 * row['saving']:.1f} %",
-            f"{100 * row['depth_saving']:.1f} %",
-        ]
-        for row in result["rows"]
-        if row["measure"] == "range coding"
-    ]
+    packed = _rows(
+        result["rows"],
+        "packing",
+        lambda row: row["codes"],
+        lambda row: f"{row['seconds']}",
+        lambda row: row["depth"],
+        lambda row: f"{row['theoretical_bits']:,.0f}",
+        lambda row: f"{row['file_bits']:,}",
+        lambda row: f"{100 * row['excess']:.2f} %",
+    )
+    beside = _rows(
+        result["rows"],
+        "dac",
+        lambda row: str(row["seconds"]),
+        lambda row: "none" if row["window_seconds"] is None else f"{row['window_seconds']:g} s",
+        lambda row: f"{row['dac_bytes']:,}",
+        lambda row: f"{row['cw_bytes']:,}",
+        lambda row: f"{row['ratio']:.3f}",
+    )
+    saved = _rows(
+        result["rows"],
+        "range coding",
+        lambda row: f"{row['scale_in_levels']:g}",
+        lambda row: f"{row['packed_kbps']:.3f}",
+        lambda row: f"{row['ranged_kbps']:.3f}",
+        lambda row: f"{100 * row['saving']:.1f} %",
+        lambda row: f"{100 * row['depth_saving']:.1f} %",
+    )
     text = (
         "Bits of `.cw` files of packed codes beside those that the codes carry.\n\n"
         + table(["codes", "seconds", "depth", "bits of the codes", "bits of the file", "more"], packed)
@@ -140,3 +140,47 @@ def audio_training() -> str:
         + f"\nA training with discriminators, killed {killed['kills']} times at random, ended with {same} losses and "
         f"weights as one that was not.\n\n{source(result)}"
     )
+
+
+def audio_variable() -> str:
+    result = read("audio_variable")
+    shares = list(result["rows"][-1]["gain"])
+    gains = [
+        [
+            row["name"],
+            str(row["seed"]),
+            *(f"{row['gain'][share]['gain']:+.2f} ± {row['gain'][share]['half_interval']:.2f}" for share in shares),
+        ]
+        for row in result["rows"]
+        if "gain" in row
+    ]
+    beside = [
+        [row["name"], f"{100 * row['bd_rate_to_clamp']:+.1f} %"] for row in result["rows"] if "bd_rate_to_clamp" in row
+    ]
+    return (
+        "SI-SDR of depth that follows importance above that of constant depth, decibels at equal bytes of range-coded "
+        "files, as shares of the constant model's full rate; same networks, data and "
+        f"{result['steps']:,} steps; ± over recordings.\n\n"
+        + table(["surrogate", "seed", *(f"{100 * float(share):g} %" for share in shares)], gains)
+        + "\nBD-rate beside the clamp baseline, seed 0: less is better.\n\n"
+        + table(["", "bits"], beside)
+        + f"\n{source(result)}"
+    )
+
+
+def audio_shipped() -> str:
+    result = read("audio_shipped")
+    columns = ("kbps", "pesq", "stoi", "visqol_speech", "si_sdr")
+    rows = [
+        [row["reader"], row["system"], row["setting"], *(_mean(row, column) for column in columns)]
+        for row in result["rows"]
+    ]
+    head = ["reader", "", "asked for", "kbps of files", "PESQ", "STOI", "ViSQOL", "SI-SDR, dB"]
+    return (
+        "The speech model that comes with codeword on recordings kept from its training; of Codec2, SI-SDR says "
+        f"nothing.\n\n{table(head, rows)}\n{source(result)}"
+    )
+
+
+def _mean(row: dict[str, Any], column: str) -> str:
+    return f"{row[column]['mean']:.2f} ± {row[column]['half']:.2f}" if column in row else ""

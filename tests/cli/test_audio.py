@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from codeword.cli.common import report_failures
 from codeword.codecs.audio.codec import AudioCodec
 from contracts.audio_models import RATE, model, noise
 
@@ -80,10 +81,18 @@ def test_folders_go_on_where_they_stopped(run, net, tmp_path):
     assert made == ["a.flac.cw", "deep/b.flac.cw"]
     times = [(tmp_path / "out" / name).stat().st_mtime_ns for name in made]
     again = run(f"compress {source} {tmp_path}/out --model {net} --scale 4")
+    assert "2 of 3 files are in" in again.err
     assert "1 of 1 files failed" in again.err
     assert [(tmp_path / "out" / name).stat().st_mtime_ns for name in made] == times
     assert run(f"decompress {tmp_path}/out {tmp_path}/back --model {net}").code == 0
     assert (tmp_path / "back" / "deep" / "b.flac.cw.wav").is_file()
+
+
+def test_each_file_of_a_folder_is_told_its_place(tmp_path):
+    places = []
+    work = [(tmp_path / name, tmp_path / "out" / name) for name in "abc"]
+    report_failures(work, lambda pair, place: places.append((pair[0].name, place)))
+    assert places == [("a", "1 of 3"), ("b", "2 of 3"), ("c", "3 of 3")]
 
 
 def test_a_model_is_trained_from_recordings(run, tmp_path):
@@ -133,7 +142,11 @@ def test_a_damaged_file_is_salvaged(run, net, tmp_path):
         ("compress {speech} nofolder/a.cw", "does not exist"),
         ("compress {speech} {fixtures}", "is a folder"),
         ("compress {fixtures}/ {speech}", "is a file"),
+        ("compress {fixtures}/ -", "is standard output"),
         ("decompress {speech} a.wav", "FLAC"),
+        ("decompress {speech} a.wav --stop inf", "a number with an end"),
+        ("decompress {speech} a.wav --start nan", "a number with an end"),
+        ("decompress {speech} a.wav --salvage --levels 2", "leave out --levels"),
         ("decompress nowhere.cw a.wav", "nowhere.cw"),
     ],
 )

@@ -106,7 +106,8 @@ def test_a_wav_of_unknown_length_is_read_to_its_end(tmp_path):
 
 
 def bad_files(folder):
-    good = {suffix: write(folder / f"good.{suffix}", signal()).read_bytes() for suffix in ("wav", "flac", "m4a")}
+    suffixes = ("wav", "flac", "m4a", "ogg", "opus")
+    good = {suffix: write(folder / f"good.{suffix}", signal()).read_bytes() for suffix in suffixes}
     nan = signal(4000, 1)
     nan[0, 3000] = np.nan
     write(folder / "nan.wav", nan, subtype="FLOAT")
@@ -114,12 +115,15 @@ def bad_files(folder):
         "empty.wav": b"",
         "text.wav": b"this is no audio, whatever its name says\n" * 50,
         "text.m4a": b"this is no audio, whatever its name says\n" * 50,
+        "text.mp3": b"this is no audio, whatever its name says\n" * 50,
         "zeros.flac": bytes(5000),
         "cut.wav": good["wav"][:50000],
         "head.wav": good["wav"][:30],
         "cut.flac": good["flac"][: len(good["flac"]) // 2],
         "head.flac": good["flac"][:20],
         "hole.flac": good["flac"][:30000] + bytes(20000) + good["flac"][50000:],
+        "hole.ogg": good["ogg"][: len(good["ogg"]) // 2] + bytes(9000) + good["ogg"][len(good["ogg"]) // 2 + 9000 :],
+        "hole.opus": good["opus"][: len(good["opus"]) // 2] + bytes(9000),
         "head.m4a": good["m4a"][:200],
         "picture.png": (CHOIR.parent / "photo_crops_pd_32x64.png").read_bytes(),
     }
@@ -147,6 +151,7 @@ def test_every_bad_file_is_refused_in_one_line_that_names_it(tmp_path):
         ("cut.flac", "truncated or damaged"),
         ("hole.flac", "damaged"),
         ("text.wav", "no audio"),
+        ("text.mp3", "no frame of audio"),
         ("picture.png", "holds no audio"),
         ("nan.wav", "frame 3000 of channel 0 is not finite"),
     ],

@@ -1,5 +1,6 @@
 """What several verbs share: arguments, checks of output paths, progress, tables on the terminal."""
 
+import math
 import os
 import sys
 from collections.abc import Callable, Generator, Sequence
@@ -24,7 +25,7 @@ _COUNT = PrimitiveConstructorSpec(  # tyro's own for a union would answer with a
 _FLOAT = PrimitiveConstructorSpec(
     nargs=1,
     metavar="FLOAT",
-    instance_from_str=lambda words: float(words[0]),
+    instance_from_str=lambda words: _finite(words[0]),
     is_instance=lambda value: value is None or isinstance(value, float),
     str_from_instance=lambda value: [str(value)],
 )
@@ -71,7 +72,8 @@ def check_folder(path: Path) -> None:
 def pairs(source: Path, out: Path, suffix: str, *, overwrite: bool) -> list[tuple[Path, Path]]:
     """Inputs and their outputs: one of each, or all media or code files below a folder and their places in another.
 
-    What is there already is left out of a folder's work, so that an interrupted run goes on.
+    What is there already is left out of a folder's work, so that an interrupted run goes on; standard error tells how
+    many.
 
     Raises:
         ValueError: If only one of the two is a folder, or there is nothing to do it with.
@@ -82,19 +84,30 @@ def pairs(source: Path, out: Path, suffix: str, *, overwrite: bool) -> list[tupl
         if out.is_dir():
             raise ValueError(f"{out} is a folder: give the name of a file, or a folder of inputs")
         return [(source, out)]
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{source} is a folder, so its outputs need one: {out} is a file")
+    if str(out) == "-" or (out.exists() and not out.is_dir()):
+        what = "standard output" if str(out) == "-" else "a file"
+        raise ValueError(f"{source} is a folder, so its outputs need one: {out} is {what}")
     wanted = EXTENSIONS if suffix == ".cw" else {".cw"}
     files = sorted(file for file in source.rglob("*") if file.suffix.lower() in wanted and file.is_file())
     if not files:
         raise ValueError(f"{source} holds nothing to work on: looked for {', '.join(sorted(wanted))}")
     # The whole name stays, since a.wav and a.mp3 may stand side by side.
     named = [(file, out / file.relative_to(source).parent / f"{file.name}{suffix}") for file in files]
-    return [(file, made) for file, made in named if overwrite or not made.exists()]
+    work = [(file, made) for file, made in named if overwrite or not made.exists()]
+    if done := len(named) - len(work):
+        print(
+            f"codeword: {done} of {len(named)} files are in {out} already: --overwrite makes them again",
+            file=sys.stderr,
+        )
+    return work
 
 
-def report_failures(work: Sequence[tuple[Path, Path]], do: Callable[[tuple[Path, Path]], None]) -> None:
+def report_failures(work: Sequence[tuple[Path, Path]], do: Callable[[tuple[Path, Path], str], None]) -> None:
     """Do all of a folder's work; what fails is told and counted, and the rest goes on.
+
+    Args:
+        work: Inputs and their outputs.
+        do: Called with a pair and its place, such as ``3 of 12``.
 
     Raises:
         ValueError: At the end, if something failed.
@@ -102,10 +115,10 @@ def report_failures(work: Sequence[tuple[Path, Path]], do: Callable[[tuple[Path,
     from codeword.cli.errors import one_line
 
     failed = 0
-    for pair in work:
+    for number, pair in enumerate(work, 1):
         try:
             pair[1].parent.mkdir(parents=True, exist_ok=True)
-            do(pair)
+            do(pair, f"{number} of {len(work)}")
         except (ValueError, OSError) as error:
             failed += 1
             print(f"codeword: {pair[0]}: {one_line(error)}", file=sys.stderr)
@@ -138,3 +151,10 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         first, *others = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join([first.strip().ljust(widths[0]), *others]).rstrip())
+
+
+def _finite(word: str) -> float:
+    number = float(word)
+    if not math.isfinite(number):
+        raise ValueError(f"a number with an end is needed, got {word!r}")
+    return number

@@ -51,7 +51,7 @@ class Compress:
         codec = AudioCodec.open(self.model)
         codec.check_rate(rate)
         if self.source.is_dir():
-            report_failures(work, lambda pair: self._one(codec, rate, *pair))
+            report_failures(work, lambda pair, place: self._one(codec, rate, *pair, place=place))
             return
         self._one(codec, rate, *work[0])
 
@@ -65,7 +65,7 @@ class Compress:
             return Scale(self.scale)
         return Kbps(3.0 if self.kbps is None else self.kbps) if self.levels is None else Levels(self.levels)
 
-    def _one(self, codec: "AudioCodec", rate: "RateChoice", source: Path, out: Path) -> None:
+    def _one(self, codec: "AudioCodec", rate: "RateChoice", source: Path, out: Path, place: str = "") -> None:
         from codeword.data.audio_stream import stream_audio
         from codeword.formats.atomic import atomic_write
 
@@ -75,7 +75,7 @@ class Compress:
             rate=codec.model.sample_rate,
             channels=1 if self.mono else None,
         )
-        with stream, progress_bar("compressing", unit=" s") as progress:
+        with stream, progress_bar(f"compressing {place}".strip(), unit=" s") as progress:
             if str(out) == "-":
                 printed = sys.stderr
                 done = codec.compress(stream, sys.stdout.buffer, rate, streaming=piped, progress=progress)

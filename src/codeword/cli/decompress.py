@@ -49,14 +49,16 @@ class Decompress:
         """Decompress one file, or all of a folder that are not there yet."""
         from codeword.codecs.audio.codec import AudioCodec
 
+        if self.salvage and (self.levels, self.start, self.stop) != (None, None, None):
+            raise ValueError("--salvage decodes all that is left: leave out --levels, --start and --stop")
         work = pairs(self.source, self.out, ".wav", overwrite=self.overwrite)
         codec = AudioCodec.open(self.model)
         if self.source.is_dir():
-            report_failures(work, lambda pair: self._one(codec, *pair))
+            report_failures(work, lambda pair, place: self._one(codec, *pair, place=place))
             return
         self._one(codec, *work[0])
 
-    def _one(self, codec: "AudioCodec", source: Path, out: Path) -> None:
+    def _one(self, codec: "AudioCodec", source: Path, out: Path, place: str = "") -> None:
         from codeword.data.audio_writer import AudioWriter
         from codeword.formats.audio import AudioFileReader
 
@@ -65,7 +67,7 @@ class Decompress:
         target: Path | BinaryIO = sys.stdout.buffer if str(out) == "-" else out
         with (
             AudioFileReader(given, tables=codec.tables) as reader,
-            progress_bar("decompressing", unit=" s") as progress,
+            progress_bar(f"decompressing {place}".strip(), unit=" s") as progress,
         ):
             codec.check_reader(reader)
             header = reader.header
@@ -82,7 +84,8 @@ class Decompress:
                         writer.write(block)
         seconds = writer.frames / header.sample_rate
         told = sys.stderr if str(out) == "-" else sys.stdout
-        print(f"{out}: {seconds:.2f} seconds, {header.channels} channels at {header.sample_rate} Hz", file=told)
+        channels = f"{header.channels} channel{'' if header.channels == 1 else 's'}"
+        print(f"{out}: {seconds:.2f} seconds, {channels} at {header.sample_rate} Hz", file=told)
         if writer.cut:
             print(f"codeword: {out}: {writer.cut} samples were beyond full scale and were cut", file=sys.stderr)
 

@@ -33,4 +33,6 @@ class Inspect:
         for line in report.lines:
             print(line)
         if not report.intact:
-            raise ValueError(f"{self.file} is damaged; decode --salvage reads what is intact")
+            raise ValueError(
+                f"{self.file} is damaged; with --salvage, decode (vectors) and decompress (audio) read what is intact"
+            )

@@ -21,6 +21,7 @@ from codeword.data.audio_wav import missing_bytes
 # libsndfile's figure for a length that nothing tells is larger; no real file comes near.
 UNKNOWN = 1 << 60
 _BLOCK = 1 << 16
+_BAD_FILE = 7  # "file does not exist": what libsndfile says of an MP3 without a frame, when it has the file in hand
 
 
 class SequentialFile(soundfile.SoundFile):
@@ -148,6 +149,8 @@ def check_complete(file: soundfile.SoundFile, path: Path) -> None:
 
 def reason(error: soundfile.LibsndfileError) -> str:
     """What libsndfile says, to be the end of a sentence."""
+    if error.code == _BAD_FILE:
+        return "no frame of audio was found"
     said = str(error.error_string).strip().rstrip(".").removeprefix("Error : ")
     return said[:1].lower() + said[1:] if said else "its data is damaged"
 

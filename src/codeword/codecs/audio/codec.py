@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -219,15 +220,17 @@ class AudioCodec(ModelHubMixin):
         )
 
     def _whole(self, signal: _Measured, windows: Iterator[CodedFrames]) -> _Coded:
-        codes = [np.zeros((signal.channels, 0, self.model.levels), dtype=np.int16)]
-        importance = [np.zeros((signal.channels, 0), dtype=np.float32)]
+        # One growing buffer each: small arrays kept between the large ones of the networks would tear the heap apart.
+        codes, importance = BytesIO(), BytesIO()
         for coded in windows:
-            codes.append(coded.codes.numpy().astype(np.int16))
+            codes.write(coded.codes.numpy().astype(np.int16).transpose(1, 0, 2).tobytes())
             if coded.importance is not None:
-                importance.append(coded.importance.numpy())
-        varies = self.model.importance is not None
-        joined = np.concatenate(importance, axis=1) if varies else None
-        return _Coded(np.concatenate(codes, axis=1), joined, signal.num_samples)
+                importance.write(coded.importance.numpy().T.tobytes())
+        found = np.frombuffer(codes.getbuffer(), np.int16).reshape(-1, signal.channels, self.model.levels)
+        spent = None
+        if self.model.importance is not None:
+            spent = np.frombuffer(importance.getbuffer(), np.float32).reshape(-1, signal.channels).T
+        return _Coded(found.transpose(1, 0, 2), spent, signal.num_samples)
 
     def _depths(
         self, rate: RateChoice, header: AudioHeader, coded: _Coded

@@ -70,8 +70,14 @@ def _reservoir(model: AudioModel, kbps: float, channels: int) -> Reservoir:
     if model.importance is None:
         raise ValueError("a model of constant depth cannot follow a rate while streaming: choose levels")
     income = 1000 * kbps / model.frame_rate
+    costs = frame_costs(model.quantizer.quantizer.sizes)
+    least = channels * costs[1] * model.frame_rate / 1000
+    if kbps < least:
+        raise ValueError(
+            f"{kbps:g} kbps are too few for a stream: one level of every frame takes {least:.3f}, ask for that or more"
+        )
     return Reservoir(
-        frame_costs(model.quantizer.quantizer.sizes),
+        costs,
         income,
         _LATE * model.frame_rate * income,
         scales=model.quantizer.scales,
