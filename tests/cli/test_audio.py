@@ -1,6 +1,7 @@
 """Compress and decompress as a stranger would type them."""
 
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -166,3 +167,52 @@ def test_what_is_there_stays(run, net, tmp_path):
     assert "--overwrite" in ran.err
     assert (tmp_path / "a.cw").read_text() == "mine"
     assert run(f"compress {SPEECH} {tmp_path}/a.cw --model {net} --overwrite").code == 0
+
+
+def test_a_pipe_is_capped_and_told_when_its_rate_is_out_of_reach(run, net, tmp_path):
+    command = [sys.executable, "-m", "codeword", "compress", "-", str(tmp_path / "p.cw"), "--model", str(net)]
+    sound = io.BytesIO()
+    soundfile.write(sound, np.tile(soundfile.read(SPEECH)[0], 2), RATE, format="WAV")
+
+    def piped(*more):
+        (tmp_path / "p.cw").unlink(missing_ok=True)
+        return subprocess.run([*command, *more], check=True, input=sound.getvalue(), capture_output=True)
+
+    assert b"50 kbps was asked for" in piped("--kbps", "50").stderr
+    assert piped("--kbps", "0.9").stderr == b""
+    piped("--kbps", "0.9", "--cap", "0.95")
+    ran = run(f"inspect {tmp_path}/p.cw --model {net}")
+    # A frame may take 19 bits: one level of 6, or two, and its depth.
+    assert "level 2: 6.00 bits, in 0.0 % of frames" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("compress {speech} {tmp}/a.cw --model {net} --kbps 2 --cap 3", "--cap belongs to --kbps and a pipe"),
+        (
+            "compress {speech} {tmp}/a.wav --model {net}",
+            "a.wav would be audio by its name, codes are written",
+        ),
+        ("train audio {tmp} --out {tmp}/m --preset dapz", "there is no preset 'dapz': there are daps, musdb18"),
+        ("train audio {tmp} --out {tmp}/m --preset vctk", "vctk|wav48"),
+    ],
+)
+def test_more_mistakes_are_one_line(run, net, tmp_path, line, message):
+    ran = run(line.format(speech=SPEECH, tmp=tmp_path, net=net))
+    assert ran.code == 2
+    assert len(ran.err.splitlines()) == 1
+    assert re.search(message, ran.err)
+
+
+def test_an_audio_model_is_inspected(run, net):
+    ran = run(f"inspect {net}")
+    assert ran.code == 0
+    assert "audio model for 16000 Hz" in ran.out
+    assert "4 x 64, variable depth" in ran.out
+    assert "codes are range-coded" in ran.out
+    assert "audio model" in run("inspect speech-16k").out
+
+
+def test_models_can_be_read_by_others(net):
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in net.iterdir())

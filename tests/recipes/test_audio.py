@@ -1,17 +1,22 @@
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.torch import load_file
 
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.audio.layout import LappedLayout
+from codeword.codecs.audio.streaming import StreamingDecoder
+from codeword.data.audio_corpus import AudioClip, AudioEntry, Corpus, open_corpus, scan
 from codeword.data.audio_stream import stream_audio
 from codeword.data.audio_writer import AudioWriter
-from codeword.recipes.audio import DISCRIMINATOR, recipe, resume_folder, train
+from codeword.recipes.audio import DISCRIMINATOR, _divided, _report, _signals, recipe, resume_folder, train
 from contracts.audio_models import RATE, noise
 
-NAMES = ("paper", "small", "speech-16k", "smoke")
+NAMES = ("paper", "paper-16", "small", "speech-16k", "stream-16k", "smoke")
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +137,60 @@ def test_the_paper_has_the_papers_numbers():
     own = sum(p.numel() for part in (model.encoder, model.decoder) for p in part.parameters())
     assert own == pytest.approx(76.41e6, rel=2e-3)
     assert sum(p.numel() for p in model.importance.parameters()) < 4.93e6
+
+
+def corpus(*splits):
+    clips = [
+        AudioClip(AudioEntry(path=f"{number}.wav", split=split), RATE, 1, 0, RATE)
+        for number, split in enumerate(splits)
+    ]
+    return Corpus(tuple(clips))
+
+
+@pytest.mark.parametrize(
+    "splits", [("train",) * 6 + ("test",) * 3, ("",) * 6, ("",) * 3 + ("test",), ("train", "train", "extra")]
+)
+def test_what_is_kept_for_test_is_never_trained_on(splits):
+    divided = _divided(corpus(*splits))
+    after = {clip.entry.path: clip.entry.split for clip in divided.clips}
+    for number, split in enumerate(splits):
+        kept = split if split in ("test", "extra") else None
+        assert after[f"{number}.wav"] == kept or (kept is None and after[f"{number}.wav"] in ("train", "val"))
+    assert {"train", "val"} <= set(after.values())
+
+
+def test_splits_that_are_complete_stay():
+    named = corpus("train", "val", "test", "")
+    assert _divided(named) is named
+    with pytest.raises(ValueError, match="1 recordings to train on are too few"):
+        _divided(corpus("train", "test", "test"))
+
+
+def test_a_file_that_breaks_off_is_reported_and_skipped(recordings, tmp_path):
+    folder = tmp_path / "recordings"
+    shutil.copytree(recordings, folder)
+    sound = np.random.default_rng(0).standard_normal(4 * RATE) * 0.1
+    soundfile.write(folder / "cut.flac", sound, RATE)
+    body = (folder / "cut.flac").read_bytes()
+    (folder / "cut.flac").write_bytes(body[: len(body) // 8])
+    bad = {}
+    found = open_corpus(folder)
+    signals = [torch.cat([*blocks, torch.zeros(1, 0)], 1) for blocks in _signals(found, recipe("smoke"), bad)]
+    assert len(signals) == 4
+    assert [signal.shape[1] for signal in signals[:3]] == [4 * RATE] * 3
+    assert list(bad) == [str(folder / "cut.flac")]
+    assert "2 files skipped" in _report(found, bad)
+
+
+def test_tables_are_learned_from_the_parts_that_a_manifest_names(recordings):
+    entry = AudioEntry(path=str(recordings / "0.wav"), start=1.0, seconds=0.5)
+    (blocks,) = _signals(scan([entry]), recipe("smoke"), {})
+    (block,) = blocks
+    torch.testing.assert_close(block, noise(1, 4 * RATE, seed=0)[:, RATE : RATE * 3 // 2], atol=1e-4, rtol=0)
+
+
+def test_a_stream_recipe_never_looks_ahead():
+    config = recipe("stream-16k")
+    assert config.layout.padding == "causal"
+    assert StreamingDecoder(replace(config, layout=replace(config.layout, dim=8, inner=8)).model()).latency == 960
+    assert recipe("paper-16").levels == 16

@@ -33,6 +33,9 @@ class Compress:
     """Folder of an audio model; unset, the one for speech that comes with codeword."""
     kbps: OptionalNumber = None
     """Kilobits a second of the file; 3 if nothing else is chosen. From a pipe on the average."""
+    cap: OptionalNumber = None
+    """From a pipe, the most that a frame may take, as kilobits a second; any stretch at most what --kbps allows it
+    and four seconds more."""
     scale: OptionalNumber = None
     """What frames may spend on their importance: from 1 to six times the levels."""
     levels: OptionalCount = None
@@ -45,8 +48,11 @@ class Compress:
     def run(self) -> None:
         """Compress one file, or all of a folder that are not there yet."""
         from codeword.codecs.audio.codec import AudioCodec
+        from codeword.data.audio_corpus import EXTENSIONS
 
         rate = self._rate()
+        if self.out.suffix.lower() in EXTENSIONS:
+            raise ValueError(f"{self.out} would be audio by its name, codes are written: name it {self.out.stem}.cw")
         work = pairs(self.source, self.out, ".cw", overwrite=self.overwrite)
         codec = AudioCodec.open(self.model)
         codec.check_rate(rate)
@@ -61,9 +67,11 @@ class Compress:
         chosen = [name for name in ("kbps", "scale", "levels") if getattr(self, name) is not None]
         if len(chosen) > 1:
             raise ValueError(f"--{' and --'.join(chosen)} contradict each other: choose one")
+        if self.cap is not None and (str(self.source) != "-" or self.scale is not None or self.levels is not None):
+            raise ValueError("--cap belongs to --kbps and a pipe: the rate of a file is met as a whole")
         if self.scale is not None:
             return Scale(self.scale)
-        return Kbps(3.0 if self.kbps is None else self.kbps) if self.levels is None else Levels(self.levels)
+        return Kbps(3.0 if self.kbps is None else self.kbps, self.cap) if self.levels is None else Levels(self.levels)
 
     def _one(self, codec: "AudioCodec", rate: "RateChoice", source: Path, out: Path, place: str = "") -> None:
         from codeword.data.audio_stream import stream_audio

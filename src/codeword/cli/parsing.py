@@ -14,6 +14,7 @@ import tyro
 from codeword import __version__
 from codeword.cli.complexity import Complexity
 from codeword.cli.compress import Compress
+from codeword.cli.data import CheckData
 from codeword.cli.decode import Decode
 from codeword.cli.decompress import Decompress
 from codeword.cli.demo import Demo
@@ -37,6 +38,7 @@ VERBS = {
     "evaluate vectors": EvaluateVectors,
     "evaluate audio": EvaluateAudio,
     "inspect": Inspect,
+    "data check": CheckData,
     "export audio": ExportAudio,
     "complexity": Complexity,
     "demo": Demo,

@@ -88,8 +88,12 @@ class TrainAudio:
     """Folder of recordings of any format, or a CSV manifest with a column path and perhaps kind, group, split."""
     out: Annotated[Path, tyro.conf.arg(metavar="MODEL")]
     """Folder of the trained model."""
-    recipe: Literal["paper", "small", "speech-16k", "smoke"] = "speech-16k"
-    """What to train: the paper's model, a small one, one for processors, or one that shows that everything runs."""
+    recipe: Literal["paper", "paper-16", "small", "speech-16k", "stream-16k", "smoke"] = "speech-16k"
+    """What to train: the paper's model with 8 or 16 codebooks, a small one, one for processors, one that never looks
+    ahead, or one that shows that everything runs."""
+    preset: Annotated[str | None, tyro.conf.arg(metavar="CORPUS", help_behavior_hint="(optional)")] = None
+    """The folder is a known corpus as it was unpacked, with its authors' splits: daps, musdb18, audioset, common_voice,
+    vctk, libritts, librispeech, dns_speech or jamendo."""
     start_from: OptionalPath = None
     """Model to go on from (fine-tuning), with its discriminators where the recipe has the same."""
     root: OptionalPath = None
@@ -108,6 +112,8 @@ class TrainAudio:
         from dataclasses import replace
         from shutil import rmtree
 
+        from codeword.data.audio_corpus import scan
+        from codeword.data.audio_presets import preset
         from codeword.recipes.audio import recipe, resume_folder, train
 
         check_model_folder(self.out, overwrite=self.overwrite)
@@ -119,7 +125,7 @@ class TrainAudio:
         try:
             result = train(
                 config,
-                self.data,
+                self.data if self.preset is None else scan(preset(self.preset, self.data)),
                 self.out,
                 root=self.root,
                 workers=self.workers,

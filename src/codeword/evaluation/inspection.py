@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float64
 from safetensors import SafetensorError, safe_open
 
-from codeword.codecs.audio.storage import SPEECH, read_tables
+from codeword.codecs.audio.codec import AudioCodec
+from codeword.codecs.audio.storage import SPEECH, located, read_tables
 from codeword.codecs.vectors import VectorCodec
 from codeword.entropy.frames import FrameTables
 from codeword.entropy.tables import TOTAL, CodeTables
@@ -53,10 +54,12 @@ def inspect_path(path: Path, tables: FrameTables | None = None) -> PathReport:
     Raises:
         ValueError: If it is none of these; a damaged header counts as none.
     """
+    path = located(path)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ValueError(f"{path} is a folder without config.json, not a model of codeword: {_OURS}")
-        return _whole(_model(path))
+        audio = _json((path / "config.json").read_text()).get("format") == f"codeword {AUDIO}"
+        return _whole(_audio_model(path) if audio else _model(path))
     if not path.is_file():
         raise ValueError(f"{path} {'is no regular file' if path.exists() else 'does not exist'}: {_OURS}")
     with path.open("rb") as file:
@@ -120,7 +123,7 @@ def _audio(found: AudioInspection, payload_kbits: float) -> Iterator[str]:
         yield "depths: coded with tables of the model, which were not given"
         return
     for level, (size, share, kbps) in enumerate(zip(header.sizes, found.shares, found.level_kbps, strict=True)):
-        yield f"level {level}: {math.log2(size):.2f} bits, in {100 * share:.1f} % of frames, {kbps:.3f} kbps"
+        yield f"level {level}: {math.log2(size):.2f} bits, in {100 * share:.1f} % of frames, {kbps:.3f} kbps packed"
     yield from _depths(found.depth_per_second)
 
 
@@ -205,6 +208,20 @@ def _model(path: Path) -> Iterator[str]:
     yield f"  fingerprint: {codec.fingerprint}"
     kept = (path / "codec.json").is_file()
     yield f"  intact: {'yes, the fingerprint is the one it was saved with' if kept else _NO_CHECKSUM}"
+
+
+def _audio_model(path: Path) -> Iterator[str]:
+    codec = AudioCodec.open(path)
+    model, quantizer = codec.model, codec.model.quantizer.quantizer
+    yield f"{path}: audio model for {model.sample_rate} Hz, {sum(p.numel() for p in model.parameters()):,} parameters"
+    yield f"  layout: {model.layout}"
+    yield f"  frames: {model.frame_rate:g} per second of {model.hop} samples"
+    yield f"  levels: {_short(quantizer.sizes)}, {'constant' if model.importance is None else 'variable'} depth"
+    yield f"  rates: {model.frame_rate * math.log2(model.size) / 1000:.3f} kbps a level, packed"
+    yield f"  entropy tables: {'none, codes are packed' if codec.tables is None else 'yes, codes are range-coded'}"
+    yield f"  bytes: {sum(file.stat().st_size for file in path.iterdir() if file.is_file())}"
+    yield f"  fingerprint: {short_fingerprint(codec.fingerprint)}"
+    yield f"  intact: {_NO_CHECKSUM}"
 
 
 def _quantizer(quantizer: Quantizer) -> Iterator[str]:

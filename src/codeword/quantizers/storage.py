@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from codeword.quantizers.config import build, describe
@@ -33,7 +33,7 @@ def write_module(
         state = {name: value for name, value in state.items() if name not in dropped}
     if dtype is not None:
         state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
-    save_file(state, folder / WEIGHTS)
+    (folder / WEIGHTS).write_bytes(save(state))  # save_file would keep others from reading it
     config = {"format": f"codeword {kind}", "version": VERSION, kind: describe(module)}
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
 

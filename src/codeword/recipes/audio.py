@@ -5,20 +5,21 @@
     codeword train audio RECORDINGS --out MODEL --recipe speech-16k
 
 ``paper`` is the full-size run of VRVQ (Chae and Lee 2024): 8 codebooks at 44.1 kHz, 300 000 steps of 32 excerpts, days
-on an accelerator. ``small`` is the same with a small part of the arithmetic. ``speech-16k`` is for processors, where a
-step takes half a second: it starts from a transform codec whose codebooks k-means has found, and networks add to that.
-``smoke`` shows in a minute that everything runs; its model is of no use.
+on an accelerator; ``paper-16`` has 16 codebooks. ``small`` is the same with a small part of the arithmetic.
+``speech-16k`` is for processors, where a step takes half a second: it starts from a transform codec whose codebooks
+k-means has found, and networks add to that. ``stream-16k`` never looks ahead: its models code live speech with 80 ms of
+delay. ``smoke`` shows in a minute that everything runs; its model is of no use.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from codeword.codecs.audio.codec import AudioCodec
@@ -28,9 +29,10 @@ from codeword.codecs.audio.seeding import can_seed, seed
 from codeword.codecs.audio.storage import read_audio
 from codeword.codecs.audio.training import AudioTask, AudioTraining, Weights
 from codeword.data.audio_augment import Augmentation, Gain, RescalePeak, vrvq_augmentations
-from codeword.data.audio_corpus import Corpus, open_corpus
+from codeword.data.audio_corpus import BadFile, Corpus, open_corpus
+from codeword.data.audio_errors import AudioError
 from codeword.data.audio_excerpts import ExcerptConfig, Excerpts
-from codeword.data.audio_stream import stream_audio
+from codeword.data.audio_source import FileSource
 from codeword.functional.spectral_distance import MelScales
 from codeword.nn.discriminators import Discriminator, DiscriminatorConfig
 from codeword.nn.importance import PAPER
@@ -45,9 +47,10 @@ _SPLITS = {"train": 0.95, "val": 0.05}
 _HELD_CLIPS, _HELD_SECONDS = 16, 3.0
 _SEED_BATCHES = 60
 _TABLE_SECONDS = 1800.0  # of training audio, at the scales in use, that entropy tables are learned from
+_BLOCK_SECONDS = 30
 _TABLE_SCALES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # in levels
 
-Name = Literal["paper", "small", "speech-16k", "smoke"]
+Name = Literal["paper", "paper-16", "small", "speech-16k", "stream-16k", "smoke"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +109,7 @@ class AudioRecipe:
 
 def recipe(name: Name, *, steps: int | None = None) -> AudioRecipe:
     """A recipe by its name, and its schedule fitted to another number of steps."""
-    made = _published(small=name == "small") if name in ("paper", "small") else _spectral(smoke=name == "smoke")
+    made = _RECIPES[name]()
     if steps is None:
         return made
     schedule = made.loop.schedule
@@ -136,12 +139,11 @@ def _published(*, small: bool) -> AudioRecipe:
     )
 
 
-def _spectral(*, smoke: bool) -> AudioRecipe:
-    layout = SpectralLayout(dim=32, inner=64, latent=16) if smoke else LappedLayout()
-    steps = 40 if smoke else 6000
+def _frames(layout: Layout) -> AudioRecipe:
+    steps = 6000
     training = AudioTraining(
         mels=MelScales(sample_rate=16000, windows=(128, 256, 512, 1024, 2048), bands=(10, 20, 40, 80, 160)),
-        weights=Weights(mel=10.0, si_sdr=1.0, rate=2.0, quantizer=1.0 if smoke else 10.0),
+        weights=Weights(mel=10.0, si_sdr=1.0, rate=2.0, quantizer=10.0),
         learning_rate=5e-4,
         draw="log-uniform",
         constant=0.25,
@@ -152,21 +154,46 @@ def _spectral(*, smoke: bool) -> AudioRecipe:
     return AudioRecipe(
         sample_rate=16000,
         layout=layout,
-        levels=4 if smoke else 12,
+        levels=12,
         seconds=1.2,
-        batch=4 if smoke else 16,
+        batch=16,
         augment=(Gain(low=-8.0, high=4.0), RescalePeak()),
         training=training,
         loop=LoopConfig(
             steps=steps,
             clip_norm=5.0,
             schedule=_trapezoid(steps),
-            average_decay=None if smoke else 0.999,
-            validate_every=min(500, steps),
-            checkpoint_every=min(250, steps),
+            average_decay=0.999,
+            validate_every=500,
+            checkpoint_every=250,
         ),
-        code_dim=8 if smoke else None,
+        code_dim=None,
     )
+
+
+def _smoke() -> AudioRecipe:
+    made, steps = _frames(SpectralLayout(dim=32, inner=64, latent=16)), 40
+    weights = made.training.weights._replace(quantizer=1.0)
+    loop = replace(
+        made.loop,
+        steps=steps,
+        schedule=_trapezoid(steps),
+        average_decay=None,
+        validate_every=steps,
+        checkpoint_every=steps,
+    )
+    training = replace(made.training, weights=weights, variable_from=steps // 10)
+    return replace(made, levels=4, batch=4, training=training, loop=loop, code_dim=8)
+
+
+_RECIPES: Mapping[Name, Callable[[], AudioRecipe]] = {
+    "paper": lambda: _published(small=False),
+    "paper-16": lambda: replace(_published(small=False), levels=16),
+    "small": lambda: _published(small=True),
+    "speech-16k": lambda: _frames(LappedLayout()),
+    "stream-16k": lambda: replace(_frames(SpectralLayout(padding="causal")), code_dim=8),
+    "smoke": _smoke,
+}
 
 
 class AudioResult(NamedTuple):
@@ -190,7 +217,7 @@ def resume_folder(out: Path) -> Path:
 
 def train(
     config: AudioRecipe,
-    data: Path,
+    data: Path | Corpus,
     out: Path,
     *,
     root: Path | None = None,
@@ -202,7 +229,7 @@ def train(
 
     Args:
         config: The recipe.
-        data: A folder of recordings, or a CSV manifest.
+        data: A folder of recordings, a CSV manifest, or a corpus.
         out: Folder of the model.
         root: Of a manifest's paths.
         workers: Threads that read ahead.
@@ -213,7 +240,7 @@ def train(
     Raises:
         ValueError: In one line, if there is nothing to train on, or the model works at another sample rate.
     """
-    corpus = _divided(open_corpus(data, root=root))
+    corpus = _divided(data if isinstance(data, Corpus) else open_corpus(data, root=root))
     model = config.model()
     if start_from is not None:
         model = _started(start_from, config)
@@ -229,14 +256,19 @@ def train(
     outcome = run(task, config.loop, None if dry_run else resume_folder(out), dry_run=dry_run)
     codec = AudioCodec(model)
     if dry_run:
-        return AudioResult(codec, outcome, corpus.report())
+        return AudioResult(codec, outcome, _report(corpus, excerpts.bad))
     scales = [share * config.levels for share in _TABLE_SCALES]
-    codec.learn_tables(_signals(corpus.only(split="train"), config), scales)
+    codec.learn_tables(_signals(corpus.only(split="train"), config, excerpts.bad), scales)
     codec.save_pretrained(out)
     if task.discriminator is not None:
-        save_file(task.discriminator.state_dict(), out / DISCRIMINATOR)
+        (out / DISCRIMINATOR).write_bytes(save(task.discriminator.state_dict()))
     shutil.rmtree(resume_folder(out))
-    return AudioResult(codec, outcome, corpus.report())
+    return AudioResult(codec, outcome, _report(corpus, excerpts.bad))
+
+
+def _report(corpus: Corpus, bad: dict[str, BadFile]) -> str:
+    found = {file.path for file in corpus.bad}
+    return replace(corpus, bad=(*corpus.bad, *(file for file in bad.values() if file.path not in found))).report()
 
 
 def _started(folder: Path, config: AudioRecipe) -> AudioModel:
@@ -266,20 +298,27 @@ def _start_discriminator(discriminator: Discriminator, saved: Path) -> None:
 
 
 def _divided(corpus: Corpus) -> Corpus:
-    """A corpus with the splits that it names; else whole folders are held back, or single files where there are few."""
-    if _SPLITS.keys() <= {clip.entry.split for clip in corpus.clips}:
+    """A corpus with the splits that it names; else whole folders are held back, or single files where there are few.
+
+    Where no clip is for validation, some of those for training are; what is for test, or for anything else, stays that.
+    """
+    named = {clip.entry.split for clip in corpus.clips}
+    if _SPLITS.keys() <= named:
         return corpus
-    divided = corpus.with_splits(_SPLITS)
-    if _SPLITS.keys() <= {clip.entry.split for clip in divided.clips}:
-        return divided
-    if len(corpus) < len(_SPLITS):
-        raise ValueError(f"{len(corpus)} recordings are too few: one at least is held back to validate on")
-    every = min(len(corpus), round(1 / _SPLITS["val"]))
-    clips = [
-        clip._replace(entry=replace(clip.entry, split="train" if (number + 1) % every else "val"))
-        for number, clip in enumerate(corpus.clips)
-    ]
-    return Corpus(tuple(clips), corpus.bad)
+    given = "train" if "train" in named else ""
+    others = tuple(clip for clip in corpus.clips if clip.entry.split != given)
+    free = Corpus(tuple(clip for clip in corpus.clips if clip.entry.split == given), corpus.bad)
+    if len(free) < len(_SPLITS):
+        raise ValueError(f"{len(free)} recordings to train on are too few: one at least is held back to validate on")
+    divided = free.with_splits(_SPLITS)
+    if {clip.entry.split for clip in divided.clips} != _SPLITS.keys():
+        every = min(len(free), round(1 / _SPLITS["val"]))
+        clips = [
+            clip._replace(entry=replace(clip.entry, split="train" if (number + 1) % every else "val"))
+            for number, clip in enumerate(free.clips)
+        ]
+        divided = replace(free, clips=tuple(clips))
+    return replace(divided, clips=divided.clips + others)
 
 
 def _held(corpus: Corpus, config: AudioRecipe) -> Iterator[Tensor]:
@@ -288,11 +327,20 @@ def _held(corpus: Corpus, config: AudioRecipe) -> Iterator[Tensor]:
     yield from seconds.excerpts(corpus).batch(0)
 
 
-def _signals(corpus: Corpus, config: AudioRecipe) -> Iterator[Iterator[Tensor]]:
-    """Whole recordings, spread over the corpus."""
+def _signals(corpus: Corpus, config: AudioRecipe, bad: dict[str, BadFile]) -> Iterator[Iterator[Tensor]]:
+    """Recordings, spread over the corpus; what cannot be read is noted and left out."""
     left, step = _TABLE_SECONDS, max(1, len(corpus) // 500)
-    for clip in corpus.clips[::step]:
+    for number in range(0, len(corpus), step):
         if left <= 0:
             return
-        left -= clip.seconds
-        yield iter(stream_audio(clip.entry.path, rate=config.sample_rate, channels=1))
+        left -= corpus.clips[number].seconds
+        yield _blocks(corpus, number, config.sample_rate, bad)
+
+
+def _blocks(corpus: Corpus, number: int, rate: int, bad: dict[str, BadFile]) -> Iterator[Tensor]:
+    clip, source = corpus.clips[number], FileSource(corpus)
+    try:
+        for start in range(0, clip.frames, _BLOCK_SECONDS * clip.rate):
+            yield torch.from_numpy(source.read(number, start, _BLOCK_SECONDS * rate, rate)).mean(0, keepdim=True)
+    except AudioError as error:
+        bad.setdefault(clip.entry.path, BadFile(clip.entry.path, str(error)))

@@ -168,6 +168,20 @@ def test_impossible_rates_are_refused(codec, rate, match):
         compressed(codec, speech(1.0), rate)
 
 
+@pytest.mark.parametrize(
+    ("spent", "match"),
+    [
+        ({"scale": 37.0}, "between 1 and 36"),
+        ({"scale": torch.tensor([2.0, 0.5])}, "between 1 and 36"),
+        ({"depth": 0}, "choose 1 to 6, got 0"),
+        ({"depth": torch.tensor([3, 7])}, "got 3 to 7"),
+    ],
+)
+def test_the_model_itself_refuses_them_too(codec, spent, match):
+    with pytest.raises(ValueError, match=match):
+        codec.model(noise(2, 3200).unsqueeze(1), **spent)
+
+
 def test_a_signal_at_another_rate_is_refused(codec):
     with pytest.raises(ValueError, match="works at 16000 Hz, the signal is at 44100 Hz"):
         codec.compress(source(speech(1.0), rate=44100), io.BytesIO(), Scale(6.0))

@@ -159,3 +159,22 @@ def test_norms_fit_the_phases(tmp_path):
         train(task(), replace(LOOP, clip_norm=(1.0, 2.0, 3.0)), tmp_path)
     with pytest.raises(ValueError, match="positive"):
         replace(LOOP, clip_norm=(1.0, 0.0))
+
+
+def test_balanced_losses_have_their_weights_as_shares_of_the_gradient():
+    weights = Weights(mel=3.0, waveform=1.0, si_sdr=0.0, feature=0.0, adversarial=0.0, rate=0.0, quantizer=0.0)
+    made = task(replace(CONFIG, discriminator=None, weights=weights, balance=0.0))
+    out = made._make(batch())
+    grads = {name: torch.autograd.grad(loss, out.audio, retain_graph=True)[0] for name, loss in out.heard.items()}
+    total = torch.autograd.grad(made._loss(out, {}), out.audio)[0]
+    sizes = {name: grad.flatten(1).norm(dim=1).sum() for name, grad in grads.items()}
+    wanted = 0.75 * grads["mel"] / sizes["mel"] + 0.25 * grads["waveform"] / sizes["waveform"]
+    torch.testing.assert_close(total, wanted, rtol=1e-3, atol=1e-7)
+
+
+def test_balanced_adversaries_train_and_their_averages_are_kept(tmp_path):
+    made = task(replace(CONFIG, balance=0.9))
+    assert train(made, replace(LOOP, steps=2), tmp_path).step == 2
+    assert set(made.balancer.weights) == {"mel", "feature", "adversarial"}
+    assert (made.balancer.norms > 0).all()
+    assert any(name.startswith("balancer.") for name in made.state_dict())

@@ -261,6 +261,9 @@ def test_what_cannot_stream_says_so():
     for stream, block in ((StreamingEncoder(net), noise(2, 10)), (StreamingDecoder(net), codes_like(1, 2))):
         with pytest.raises(ValueError, match="has 1 channels, got a block of 2"):
             stream.push(block)
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="must be finite"):
+            StreamingEncoder(net).push(torch.full((1, 640), bad))
     with pytest.raises(ValueError, match="scales lie between 1 and 24"):
         StreamingEncoder(net, Scale(100.0))
     with pytest.raises(ValueError, match="choose 1 to 4, got 5"):

@@ -20,9 +20,17 @@ class Levels:
 
 @dataclass(frozen=True)
 class Kbps:
-    """The scale, or for a model of constant depth the depth, that brings the file to this rate."""
+    """The scale, or for a model of constant depth the depth, that brings the file to this rate.
+
+    Of a stream the rate is kept on the average: any stretch of it takes at most four seconds' worth more.
+
+    Attributes:
+        value: Kilobits a second.
+        cap: Of a stream, the most that any single frame may take, as kilobits a second.
+    """
 
     value: float
+    cap: float | None = None
 
 
 RateChoice: TypeAlias = Scale | Levels | Kbps

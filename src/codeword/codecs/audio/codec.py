@@ -15,8 +15,8 @@ from torch import Tensor
 from codeword.codecs.audio.choice import Compressed, Kbps, Levels, RateChoice, Scale
 from codeword.codecs.audio.model import AudioModel
 from codeword.codecs.audio.rate import FileSize, bits_for, codes_at, depth_for_bits, depths_at, scale_for_bits, write_at
-from codeword.codecs.audio.spending import Spending, check_rate
-from codeword.codecs.audio.storage import FILES, fingerprint, read_audio, write_audio
+from codeword.codecs.audio.spending import LATE, Spending, check_rate
+from codeword.codecs.audio.storage import FILES, fingerprint, located, read_audio, write_audio
 from codeword.codecs.audio.transform import AudioTransform, CodedFrames
 from codeword.data.audio_stream import AudioStream
 from codeword.entropy.counting import FrameCounter
@@ -242,7 +242,11 @@ class AudioCodec(ModelHubMixin):
             case Scale(value):
                 assert coded.importance is not None
                 return depths_at(coded.importance, value, self.model.levels), ""
-            case Kbps(value):
+            case Kbps(value, cap):
+                if cap is not None:
+                    raise ValueError(
+                        "a cap is for pipes and streams; the rate of a file is met as a whole: leave it out"
+                    )
                 if not coded.num_samples:
                     return 1, ""
                 seconds = coded.num_samples / header.sample_rate
@@ -284,7 +288,9 @@ class AudioCodec(ModelHubMixin):
             spent += float(np.mean(depths)) * coded.codes.shape[1]
             frames += coded.codes.shape[1]
         writer.close(signal.num_samples)
-        return Compressed(signal.num_samples / self.model.sample_rate, counted.num_bytes, spent / max(frames, 1), "")
+        seconds = signal.num_samples / self.model.sample_rate
+        note = _late(rate.value, seconds, counted.num_bytes) if isinstance(rate, Kbps) else ""
+        return Compressed(seconds, counted.num_bytes, spent / max(frames, 1), note)
 
     def _decode_all(
         self,
@@ -318,24 +324,35 @@ class AudioCodec(ModelHubMixin):
             raise ValueError(f"the signal is {total / rate:g} seconds long: start and stop lie within, in this order")
         before = max(0, first // hop - self.model.reach[1])
         after = min(-(-total // hop), -(-last // hop) + self.model.reach[1])
-        codes = torch.from_numpy(reader.read(before, after, levels))
-        made = torch.cat([torch.zeros(len(codes), 0), *self.transform.decode([codes])], -1)
-        yield _left_right(made, reader.header.channel_mode)[:, first - before * hop : last - before * hop]
+        skip, left = first - before * hop, last - first
+        for made in self.transform.decode(map(torch.from_numpy, reader.stretch(before, after, levels))):
+            block = _left_right(made, reader.header.channel_mode)[:, skip:][:, :left]
+            skip, left = max(0, skip - made.shape[-1]), left - block.shape[-1]
+            if block.shape[-1]:
+                yield block
 
     def _save_pretrained(self, save_directory: Path) -> None:
         write_audio(save_directory, self.model, self.tables)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> "AudioCodec":
-        return cls(*read_audio(fetched(model_id, FILES, **options)))
+        return cls(*read_audio(fetched(str(located(Path(model_id))), FILES, **options)))
 
 
 def _note(wanted: float, seconds: float, num_bytes: int, reach: tuple[int, int]) -> str:
     """Empty, or why a rate was not met."""
-    found, least, most = (8 * size / seconds / 1000 for size in (num_bytes, *reach))
+    found, least, most = (8 * size / seconds / 1000 for size in (num_bytes, *sorted(reach)))
     if abs(found - wanted) <= _PROMISED * wanted:
         return ""
     return f"{wanted:g} kbps was asked for, {found:.3f} is nearest; the model reaches {least:.3f} to {most:.3f} here"
+
+
+def _late(wanted: float, seconds: float, num_bytes: int) -> str:
+    """Empty, or that a stream could not keep to its rate: it may be off by what a reservoir holds."""
+    bits = 8 * num_bytes
+    if abs(bits - 1000 * wanted * seconds) <= 1000 * wanted * LATE:
+        return ""
+    return f"{wanted:g} kbps was asked for, {bits / seconds / 1000:.3f} came out: the model reaches no nearer rate here"
 
 
 class _Counted:

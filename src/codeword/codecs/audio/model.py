@@ -129,7 +129,14 @@ class AudioModel(nn.Module):
 
         Returns:
             The decoded waveform, the codes of every frame and the loss of the quantizer.
+
+        Raises:
+            ValueError: If the scale or the depth lies beyond its range.
         """
+        if scale is not None:
+            self.quantizer.check_scale(scale)
+        elif depth is not None:
+            self._check_depth(torch.as_tensor(depth))
         latents, importance = self.analyse(audio)
         quantized = self.quantizer.quantizer(latents, None, self.gate(latents, importance, scale, depth))
         return Quantized(self.synthesise(quantized.vectors), quantized.codes, quantized.loss)
@@ -156,6 +163,11 @@ class AudioModel(nn.Module):
         """Frames of context to each side that windows of the encoder and of the decoder need to equal the whole."""
         encoder, decoder = self.layout.reach
         return encoder + sum(kernel - 1 for kernel in self.kernels or ()), decoder
+
+    def _check_depth(self, depth: Int[Tensor, "*_"]) -> None:
+        if depth.numel() and not 1 <= int(depth.min()) <= int(depth.max()) <= self.levels:
+            least, most = int(depth.min()), int(depth.max())
+            raise ValueError(f"this model has {self.levels} levels: choose 1 to {self.levels}, got {least} to {most}")
 
     def add_weight_norm(self) -> None:
         """Prepare for training: lengths and directions of convolutions apart."""

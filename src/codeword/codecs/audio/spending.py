@@ -1,5 +1,7 @@
 """Depths of frames as they come, for a rate that was chosen beforehand."""
 
+import math
+
 import numpy as np
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -9,7 +11,7 @@ from codeword.codecs.audio.model import AudioModel
 from codeword.codecs.audio.rate import depths_at
 from codeword.codecs.audio.reservoir import Reservoir, frame_costs
 
-_LATE = 4.0  # seconds of the average rate that a causal controller may run ahead or behind
+LATE = 4.0  # seconds of the average rate that a causal controller may run ahead or behind
 
 
 def check_rate(model: AudioModel, rate: RateChoice) -> None:
@@ -27,7 +29,9 @@ def check_rate(model: AudioModel, rate: RateChoice) -> None:
         case Levels(count):
             if not 1 <= count <= levels:
                 raise ValueError(f"this model has {levels} levels: choose 1 to {levels}, got {count}")
-        case Kbps(value):
+        case Kbps(value, cap):
+            if cap is not None and not value <= cap:
+                raise ValueError(f"a cap of {cap:g} kbps is below the rate of {value:g}: ask for that or more")
             if not 0 < value < float("inf"):
                 raise ValueError(f"a rate in kbps is positive, got {value}")
 
@@ -37,7 +41,8 @@ class Spending:
 
     Args:
         model: Where the frames come from.
-        rate: A scale, a constant depth, or a rate that a reservoir of four seconds keeps to on the average.
+        rate: A scale, a constant depth, or a rate that a reservoir of four seconds keeps to on the average, with a cap
+            or without.
         channels: Of the signal; they share the reservoir.
 
     Raises:
@@ -47,7 +52,7 @@ class Spending:
     def __init__(self, model: AudioModel, rate: RateChoice, channels: int):
         check_rate(model, rate)
         self._rate, self._levels = rate, model.levels
-        self._reservoir = _reservoir(model, rate.value, channels) if isinstance(rate, Kbps) else None
+        self._reservoir = _reservoir(model, rate, channels) if isinstance(rate, Kbps) else None
 
     def depths(self, importance: Float[Tensor, "channels frames"] | None) -> Int64[np.ndarray, "channels frames"] | int:
         """Depths of the next frames, one number for all if they are constant."""
@@ -66,10 +71,11 @@ class Spending:
             self._reservoir.settle(bits)
 
 
-def _reservoir(model: AudioModel, kbps: float, channels: int) -> Reservoir:
+def _reservoir(model: AudioModel, rate: Kbps, channels: int) -> Reservoir:
     if model.importance is None:
         raise ValueError("a model of constant depth cannot follow a rate while streaming: choose levels")
-    income = 1000 * kbps / model.frame_rate
+    kbps, bits = rate.value, 1000 / model.frame_rate  # of a frame, for every kilobit a second
+    income = bits * kbps
     costs = frame_costs(model.quantizer.quantizer.sizes)
     least = channels * costs[1] * model.frame_rate / 1000
     if kbps < least:
@@ -79,7 +85,8 @@ def _reservoir(model: AudioModel, kbps: float, channels: int) -> Reservoir:
     return Reservoir(
         costs,
         income,
-        _LATE * model.frame_rate * income,
+        LATE * model.frame_rate * income,
+        cap=math.inf if rate.cap is None else bits * rate.cap,
         scales=model.quantizer.scales,
         channels=channels,
     )

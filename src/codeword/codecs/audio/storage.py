@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from codeword.codecs.audio.model import AudioModel
 from codeword.entropy.frames import FrameTables
@@ -42,7 +42,7 @@ def write_audio(folder: Path, model: AudioModel, tables: FrameTables | None, *, 
     """
     write_module(folder, model, KIND, dtype=torch.float16 if half else None, statistics=not half)
     if tables is not None:
-        save_file(tables.arrays(), folder / TABLES)
+        (folder / TABLES).write_bytes(save(tables.arrays()))
 
 
 def located(model: Path) -> Path:

@@ -51,8 +51,14 @@ class StreamingEncoder:
         self._begin()
 
     def push(self, block: Float[Tensor, "channels _"]) -> CodedFrames:
-        """The next samples, any number of them; returns the frames that are complete, perhaps none."""
+        """The next samples, any number of them; returns the frames that are complete, perhaps none.
+
+        Raises:
+            ValueError: If a sample is not finite, or the channels are others; the stream goes on as if without them.
+        """
         _check_channels(block, self.channels)
+        if not block.isfinite().all():
+            raise ValueError("samples must be finite, got a NaN or an infinity: leave it out, or send silence")
         joined = torch.cat([self._rest, block], -1)
         whole = joined.shape[-1] // self.model.hop * self.model.hop
         self._rest = joined[:, whole:].clone()

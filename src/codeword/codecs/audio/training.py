@@ -15,6 +15,7 @@ from codeword.functional.similarity import si_sdr
 from codeword.functional.spectral_distance import MelScales, StftScales, mel_distance
 from codeword.losses.adversarial import discriminator_loss, feature_matching_loss, generator_loss
 from codeword.losses.audio import mel_loss, stft_loss, waveform_loss
+from codeword.losses.balancer import Balancer
 from codeword.nn.discriminators import Discriminator, DiscriminatorConfig
 from codeword.training.task import StepResult, Task
 
@@ -47,6 +48,9 @@ class AudioTraining:
 
     Attributes:
         weights: Of the losses. Within that of the quantizer, codebook and commitment weigh 1 and 0.25.
+        balance: Decay of the balancer that gives every loss of the decoded waveform its weight as a share of their
+            gradient (EnCodec), with accumulation averaged over its parts; ``None``: losses are multiplied by their
+            weights.
         learning_rate: Of generator and discriminators.
         betas: Of both AdamW.
         draw: Whether scales are drawn uniformly or uniformly in their logarithm.
@@ -62,6 +66,7 @@ class AudioTraining:
     """
 
     weights: Weights = field(default_factory=Weights)
+    balance: float | None = None
     learning_rate: float = 1e-4
     betas: tuple[float, float] = (0.8, 0.99)
     draw: Literal["uniform", "log-uniform"] = "uniform"
@@ -99,11 +104,12 @@ class Spending(NamedTuple):
 
 
 class _Made(NamedTuple):
-    """What the generator made of a batch."""
+    """What the generator made of a batch: its waveform, the losses of that by name, and those of codes and rate."""
 
     number: int
     audio: Float[Tensor, "batch 1 time"]
-    loss: Float[Tensor, ""]
+    heard: Mapping[str, Float[Tensor, ""]]
+    inner: Float[Tensor, ""]
     metrics: Mapping[str, Float[Tensor, ""]]
 
 
@@ -126,6 +132,7 @@ class AudioTask(Task[NumberedBatch]):
         model.add_weight_norm()
         self.model, self.data, self.config, self.held = model, data, config, held
         self.discriminator = None if config.discriminator is None else Discriminator(config.discriminator)
+        self.balancer = None if config.balance is None else Balancer(_heard(config.weights), decay=config.balance)
         self._made: _Made | None = None
 
     def optimizers(self) -> Sequence[Optimizer]:
@@ -139,7 +146,7 @@ class AudioTask(Task[NumberedBatch]):
     def step(self, batch: NumberedBatch, phase: int) -> StepResult:
         if self.discriminator is None:
             made = self._make(batch)
-            return StepResult(made.loss, made.metrics)
+            return StepResult(self._loss(made, {}), made.metrics)
         if phase == 0:  # the discriminators step first; what they judge is kept for the generator's step
             self._made = self._make(batch)
             return self._judge(batch, self.discriminator, self._made)
@@ -177,33 +184,41 @@ class AudioTask(Task[NumberedBatch]):
         quantized = model.quantizer.quantizer(latents, None, gate)
         audio = model.synthesise(quantized.vectors)
         mel = mel_loss(audio, batch.audio, config.mels)
-        loss = config.weights.mel * mel + config.weights.quantizer * quantized.loss + config.weights.rate * rate
+        inner = config.weights.quantizer * quantized.loss + config.weights.rate * rate
+        heard = {"mel": mel} if config.weights.mel else {}
         if config.weights.stft:
-            loss = loss + config.weights.stft * stft_loss(audio, batch.audio, config.stfts)
+            heard["stft"] = stft_loss(audio, batch.audio, config.stfts)
         if config.weights.waveform:
-            loss = loss + config.weights.waveform * waveform_loss(audio, batch.audio)
+            heard["waveform"] = waveform_loss(audio, batch.audio)
         if config.weights.si_sdr:
-            loss = loss - config.weights.si_sdr * si_sdr(audio, batch.audio).clamp(-60.0, 60.0).mean()
+            heard["si_sdr"] = -si_sdr(audio, batch.audio).clamp(-60.0, 60.0).mean()
         spent = (quantized.codes >= 0).float().sum(-1).mean()
         metrics = {"mel": mel, "quantizer": quantized.loss, "rate": rate, "levels": spent}
-        return _Made(batch.number, audio, loss, metrics)
+        return _Made(batch.number, audio, heard, inner, metrics)
 
     def _judge(self, batch: NumberedBatch, discriminator: Discriminator, made: _Made) -> StepResult:
         if batch.number < self.config.adversarial_from:
-            return StepResult(made.loss.detach(), {"discriminator": made.loss.new_zeros(())})
+            return StepResult(made.inner.detach(), {"discriminator": made.inner.new_zeros(())})
         loss = discriminator_loss(discriminator(made.audio.detach()), discriminator(batch.audio))
         return StepResult(loss, {"discriminator": loss})
 
     def _please(self, batch: NumberedBatch, discriminator: Discriminator, made: _Made) -> StepResult:
         if batch.number < self.config.adversarial_from:
-            zero = made.loss.new_zeros(())
-            return StepResult(made.loss, {**made.metrics, "adversarial": zero, "feature": zero})
+            zero = made.inner.new_zeros(())
+            return StepResult(self._loss(made, {}), {**made.metrics, "adversarial": zero, "feature": zero})
         maps = discriminator.frozen(made.audio)
         with torch.no_grad():
             real = discriminator(batch.audio)
         adversarial, feature = generator_loss(maps), feature_matching_loss(maps, real)
-        loss = made.loss + self.config.weights.adversarial * adversarial + self.config.weights.feature * feature
+        loss = self._loss(made, {"adversarial": adversarial, "feature": feature})
         return StepResult(loss, {**made.metrics, "adversarial": adversarial, "feature": feature})
+
+    def _loss(self, made: _Made, judged: Mapping[str, Float[Tensor, ""]]) -> Float[Tensor, ""]:
+        """All that the generator minimises."""
+        heard, weights = {**made.heard, **judged}, self.config.weights
+        if self.balancer is not None:
+            return made.inner + self.balancer(heard, made.audio)
+        return sum((getattr(weights, name) * loss for name, loss in heard.items()), start=made.inner)
 
     def validate(self) -> Mapping[str, float]:
         """Mel distance and SI-SDR over several rates; ``loss`` is the mean mel distance."""
@@ -214,7 +229,7 @@ class AudioTask(Task[NumberedBatch]):
             {"depth": levels},
         ]
         if model.importance is not None:
-            knobs = [{"scale": share * levels} for share in (0.5, 1.0, 2.0, 4.0)]
+            knobs = [{"scale": max(1.0, share * levels)} for share in (0.5, 1.0, 2.0, 4.0)]
         values: dict[str, float] = {}
         for knob in knobs:
             mels, ratios, spent = 0.0, 0.0, 0.0
@@ -231,3 +246,8 @@ class AudioTask(Task[NumberedBatch]):
         fixed = asdict(self.config)
         shapes = ("mels", "stfts", "discriminator")  # of which the weights tell
         return {f"audio_{name}": value for name, value in fixed.items() if name not in shapes}
+
+
+def _heard(weights: Weights) -> dict[str, float]:
+    """Weights of the losses of a waveform."""
+    return {name: weight for name, weight in weights._asdict().items() if name not in ("rate", "quantizer") and weight}

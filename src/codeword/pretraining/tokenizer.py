@@ -1,0 +1,155 @@
+"""What turns every patch of an input into the codes that an encoder has to predict."""
+
+import hashlib
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from codeword.nn.patches import patchify
+from codeword.nn.transformer import start_xavier
+from codeword.nn.vit import VisionTransformer, ViTConfig
+from codeword.quantizers.base import Quantizer
+from codeword.quantizers.config import describe, register
+from codeword.training.em import train
+from codeword.training.run import EMConfig
+from codeword.types import Quantized
+
+
+class Tokenizer(nn.Module, ABC):
+    """The contract of a tokenizer: one vector of length 1 for every patch, quantized by true residuals.
+
+    ::
+
+        x (batch, channels, *size) ──► latents (batch, patches, dim), of length 1 ──► codes (batch, patches, levels)
+
+    Attributes:
+        quantizer: What gives the latents their codes.
+    """
+
+    quantizer: Quantizer
+
+    @abstractmethod
+    def project(
+        self, x: Float[Tensor, "batch channels *size"], valid: Bool[Tensor, "batch patches"] | None
+    ) -> Float[Tensor, "batch patches dim"]:
+        """Vectors of any length."""
+
+    @abstractmethod
+    def arguments(self) -> dict[str, object]:
+        """The constructor's arguments by name, for the saved configuration."""
+
+    def latents(
+        self, x: Float[Tensor, "batch channels *size"], valid: Bool[Tensor, "batch patches"] | None = None
+    ) -> Float[Tensor, "batch patches dim"]:
+        """What is quantized: normalised once, here, and never again between levels."""
+        return F.normalize(self.project(x, valid).float(), dim=-1)
+
+    def encode(
+        self, x: Float[Tensor, "batch channels *size"], valid: Bool[Tensor, "batch patches"] | None = None
+    ) -> Int[Tensor, "batch patches levels"]:
+        """Codes of all patches, without gradient; -1 in those that are padding."""
+        with torch.no_grad():
+            codes = self.quantizer.encode(self.latents(x, valid))
+        return codes if valid is None else torch.where(valid.unsqueeze(-1), codes, -1)
+
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, of all that decides about codes."""
+        described = {name: describe(value) for name, value in self.arguments().items()}
+        digest = hashlib.sha256(json.dumps([type(self).__name__, described], sort_keys=True).encode())
+        for name, value in sorted(self.state_dict().items()):
+            digest.update(name.encode() + value.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+@register
+class ColdTokenizer(Tokenizer):
+    """A frozen random projection of the patches alone, for the first iteration (Chiu et al. 2022).
+
+    The patches' places are no part of it: a code that knew its place could be guessed without a look at the input.
+
+    Args:
+        channels: Channels of an input.
+        patch: Size of a patch along every axis.
+        quantizer: Its codebooks are found by :func:`fit`.
+        seed: Of the projection.
+
+    Buffers:
+        projection: Fixed.
+    """
+
+    projection: Tensor
+
+    def __init__(self, channels: int, patch: tuple[int, ...], quantizer: Quantizer, *, seed: int = 0):
+        super().__init__()
+        self.channels, self.patch, self.seed, self.quantizer = channels, tuple(patch), seed, quantizer
+        values, generator = channels * math.prod(patch), torch.Generator().manual_seed(seed)
+        reach = math.sqrt(6 / (values + quantizer.dim))
+        self.register_buffer("projection", reach * (2 * torch.rand(quantizer.dim, values, generator=generator) - 1))
+
+    def project(
+        self, x: Float[Tensor, "batch channels *size"], valid: Bool[Tensor, "batch patches"] | None
+    ) -> Float[Tensor, "batch patches dim"]:
+        return F.linear(patchify(x, self.patch), self.projection)
+
+    def arguments(self) -> dict[str, object]:
+        return {"channels": self.channels, "patch": self.patch, "quantizer": self.quantizer, "seed": self.seed}
+
+
+@register
+class TrainedTokenizer(Tokenizer):
+    """A transformer, a head and a quantizer, trained to keep what a teacher knows of every patch.
+
+    Args:
+        config: Of the transformer.
+        quantizer: Of the head's vectors.
+    """
+
+    def __init__(self, config: ViTConfig, quantizer: Quantizer):
+        super().__init__()
+        self.config, self.quantizer = config, quantizer
+        self.encoder = VisionTransformer(config)
+        self.head = nn.Sequential(nn.Linear(config.dim, config.dim), nn.Tanh(), nn.Linear(config.dim, quantizer.dim))
+        self.head.apply(start_xavier)
+
+    def project(
+        self, x: Float[Tensor, "batch channels *size"], valid: Bool[Tensor, "batch patches"] | None
+    ) -> Float[Tensor, "batch patches dim"]:
+        return self.head(self.encoder(x, valid=valid).tokens[:, self.config.prefix :])
+
+    def forward(
+        self, x: Float[Tensor, "batch channels *size"], valid: Bool[Tensor, "batch patches"] | None = None
+    ) -> Quantized:
+        """Quantize inside of training."""
+        return self.quantizer(self.latents(x, valid), valid)
+
+    def arguments(self) -> dict[str, object]:
+        return {"config": self.config, "quantizer": self.quantizer}
+
+
+@torch.no_grad()
+def fit(
+    tokenizer: Tokenizer,
+    batches: Iterable[tuple[Float[Tensor, "batch channels *size"], Bool[Tensor, "batch patches"] | None]],
+    config: EMConfig | None = None,
+) -> float:
+    """Find the codebooks of a tokenizer in closed form, on latents of real inputs.
+
+    Args:
+        tokenizer: Only its quantizer changes.
+        batches: Inputs, and which patches are no padding.
+        config: Of the trainer.
+
+    Returns:
+        The mean squared distance of latents, which have length 1, from their codewords.
+    """
+    parts = []
+    for x, valid in batches:
+        latents = tokenizer.latents(x, valid)
+        parts.append(latents.flatten(0, 1) if valid is None else latents[valid])
+    return train(tokenizer.quantizer, torch.cat(parts), config).error

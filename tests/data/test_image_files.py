@@ -1,0 +1,224 @@
+import gzip
+import io
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from codeword.data.image_arrays import ImageError, cifar_batch, idx_array, read_pickle
+from codeword.data.image_files import png, read_image
+from codeword.data.listing import Item
+from contracts.media import picture, save_picture, write_idx
+
+SHEET = Path(__file__).parents[1] / "fixtures" / "photo_crops_pd_32x64.png"
+
+
+def test_a_photo_is_what_another_reader_reads():
+    image = read_image(SHEET)
+    with Image.open(SHEET) as other:
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), np.asarray(other))
+    assert image.dtype == torch.uint8
+    assert image.is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "channels"),
+    [
+        ("L", "a.png", 1),
+        ("1", "a.png", 1),
+        ("LA", "a.png", 1),
+        ("RGB", "a.bmp", 3),
+        ("RGBA", "a.png", 3),
+        ("P", "a.gif", 3),
+        ("CMYK", "a.tif", 3),
+        ("RGB", "a.webp", 3),
+    ],
+)
+def test_every_mode_becomes_grey_or_colour(tmp_path, mode, name, channels):
+    image = Image.fromarray(picture()).convert(mode)
+    image.save(tmp_path / name, **({"lossless": True} if name.endswith("webp") else {}))
+    back = read_image(tmp_path / name)
+    wanted = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    assert back.shape == (channels, 12, 16)
+    assert np.array_equal(back.permute(1, 2, 0).numpy().squeeze(), wanted)
+    assert read_image(tmp_path / name, channels=3).shape == (3, 12, 16)
+    assert read_image(tmp_path / name, channels=1).shape == (1, 12, 16)
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path):
+    deep = np.array([[0, 255, 256], [32768, 65535, 65280]], np.uint16)
+    Image.fromarray(deep).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").tolist() == [[[0, 0, 1], [128, 255, 255]]]
+
+
+def test_a_palette_with_transparency_needs_no_warning(tmp_path):
+    image = Image.fromarray(picture()).convert("P")
+    image.save(tmp_path / "a.png", transparency=bytes(range(256)))
+    assert read_image(tmp_path / "a.png").shape == (3, 12, 16)
+
+
+def test_an_image_on_its_side_is_set_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    Image.fromarray(picture()).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "a.png").permute(1, 2, 0).numpy(), np.rot90(picture(), -1))
+
+
+def _cut(data):
+    return data[: len(data) // 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "message"),
+    [
+        ("a.png", _cut, "damaged or no image: image file is truncated"),
+        ("a.jpg", _cut, "damaged or no image: Truncated File Read"),
+        ("a.png", lambda _: b"hello, world", "damaged or no image: cannot identify image file it"),
+        ("a.png", lambda _: b"", "damaged or no image"),
+        ("a.png", lambda data: data[:40] + bytes(40) + data[80:], "damaged or no image"),
+    ],
+)
+def test_damaged_images_are_one_line(tmp_path, name, spoil, message):
+    path = save_picture(tmp_path / name, height=64, width=64)
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(ImageError, match=message) as caught:
+        read_image(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_images_and_folders_are_one_line(tmp_path):
+    with pytest.raises(ImageError, match=r"gone\.png does not exist"):
+        read_image(tmp_path / "gone.png")
+    with pytest.raises(ImageError, match="damaged or no image"):
+        read_image(tmp_path)
+    with pytest.raises(ValueError, match="1 channel or 3, got 2"):
+        read_image(SHEET, channels=2)
+
+
+def test_a_bomb_is_refused(tmp_path, monkeypatch):
+    save_picture(tmp_path / "a.png", height=64, width=64)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64 - 1)
+    with pytest.raises(ImageError, match="decompression bomb"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_png_bytes_come_back(channels):
+    pixels = torch.from_numpy(picture(channels=channels)).reshape(12, 16, -1).permute(2, 0, 1)
+    with Image.open(io.BytesIO(png(pixels))) as image:
+        assert np.array_equal(np.asarray(image), picture(channels=channels))
+
+
+DIGITS = np.arange(5 * 3 * 4, dtype=np.uint8).reshape(5, 3, 4)
+
+
+@pytest.mark.parametrize("name", ["x-images-idx3-ubyte", "x-images-idx3-ubyte.gz", "x-images.idx3-ubyte"])
+def test_one_of_many_images(tmp_path, name):
+    path = write_idx(tmp_path / name, DIGITS)
+    for place in (4, 0):
+        assert np.array_equal(read_image(Item(path=path, place=place)).numpy(), DIGITS[place][None])
+    assert read_image(Item(path=path, place=1), channels=3).shape == (3, 3, 4)
+    with pytest.raises(ImageError, match="holds 5 images: there is no number 5"):
+        read_image(Item(path=path, place=5))
+
+
+def test_an_idx_file_that_is_replaced_is_read_again(tmp_path):
+    path = write_idx(tmp_path / "x-images-idx3-ubyte", DIGITS)
+    assert int(idx_array(path)[0, 0, 1]) == 1
+    write_idx(path, np.concatenate([DIGITS, DIGITS]) + 1)
+    assert idx_array(path).shape == (10, 3, 4)
+
+
+def test_pixels_are_mapped_and_not_held(tmp_path):
+    for name in ("a-images-idx3-ubyte", "b-images-idx3-ubyte.gz"):
+        assert isinstance(idx_array(write_idx(tmp_path / name, DIGITS)), np.memmap)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("a-images-idx3-ubyte", b"\0\0\x08", "no IDX file of labels or grey images: it starts with"),
+        ("a-images-idx3-ubyte", b"\0\0\x0d\x03" + bytes(12), "no IDX file of labels or grey images"),
+        ("a-images-idx3-ubyte", b"\0\0\x08\x03" + bytes(11), "truncated: it ends within its header"),
+        ("a-images-idx3-ubyte", b"\0\0\x08\x03\0\0\0\x02\0\0\0\x01\0\0\0\x01x", "17 bytes, and its header tells of 18"),
+        ("a-images-idx3-ubyte.gz", gzip.compress(b"\0\0\x08\x01\0\0\0\x02x"), "1 numbers, and its header tells of 2"),
+        ("a-images-idx3-ubyte.gz", gzip.compress(bytes(999))[:-9], "damaged or cannot be read|no IDX file"),
+        ("a-images-idx3-ubyte.gz", b"no gzip", "damaged or cannot be read: Not a gzipped file"),
+    ],
+)
+def test_damaged_idx_files_are_one_line(tmp_path, name, data, message):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ImageError, match=message) as caught:
+        idx_array(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_idx_file_cut_while_compressed_is_one_line(tmp_path):
+    path = write_idx(
+        tmp_path / "a-images-idx3-ubyte.gz", np.random.default_rng(0).integers(0, 255, (9, 9, 9), np.uint8)
+    )
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ImageError, match="damaged or cannot be read"):
+        idx_array(path)
+
+
+CIFAR = np.random.default_rng(0).integers(0, 256, (6, 3072), dtype=np.uint8)
+LABELS = [3, 0, 9, 9, 1, 2]
+
+
+def test_both_versions_of_cifar_say_the_same(tmp_path):
+    column = np.array(LABELS, np.uint8)[:, None]
+    (tmp_path / "data_batch_1.bin").write_bytes(np.concatenate([column, CIFAR], 1).tobytes())
+    (tmp_path / "train.bin").write_bytes(np.concatenate([column // 5, column, CIFAR], 1).tobytes())
+    (tmp_path / "data_batch_1").write_bytes(pickle.dumps({b"data": CIFAR, b"labels": LABELS}, protocol=2))
+    (tmp_path / "meta").touch()
+    (tmp_path / "train").write_bytes(pickle.dumps({"data": CIFAR, "fine_labels": LABELS}))
+    for name in ("data_batch_1.bin", "train.bin", "data_batch_1", "train"):
+        batch = cifar_batch(tmp_path / name)
+        assert batch.labels == tuple(LABELS)
+        assert np.array_equal(batch.pixels.reshape(6, -1), CIFAR)
+        image = read_image(Item(path=tmp_path / name, place=2))
+        assert np.array_equal(image.numpy().ravel(), CIFAR[2])
+
+
+class Trap:
+    def __reduce__(self):
+        return (Path.touch, (Path("sprung"),))
+
+
+def test_a_pickle_runs_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data_batch_1").write_bytes(pickle.dumps({b"data": Trap()}))
+    with pytest.raises(ImageError, match=r"asks for .*, which could run a program .*: take the binary version"):
+        read_image(Item(path=tmp_path / "data_batch_1"))
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({b"labels": LABELS}, "it has no images of 3072 bytes"),
+        ({b"data": CIFAR, b"labels": LABELS[1:]}, "no label for each of its 6 images"),
+        ({b"data": CIFAR[:, 1:], b"labels": LABELS}, "it has no images of 3072 bytes"),
+        ([1], "it holds list, not a dict"),
+    ],
+)
+def test_other_pickles_are_one_line(tmp_path, record, message):
+    (tmp_path / "test_batch").write_bytes(pickle.dumps(record))
+    with pytest.raises(ImageError, match=message):
+        cifar_batch(tmp_path / "test_batch")
+
+
+def test_damaged_batches_are_one_line(tmp_path):
+    (tmp_path / "test_batch").write_bytes(pickle.dumps({b"data": CIFAR})[:-50])
+    with pytest.raises(ImageError, match="damaged or cannot be read"):
+        read_pickle(tmp_path / "test_batch")
+    (tmp_path / "test_batch.bin").write_bytes(bytes(3074))
+    with pytest.raises(ImageError, match="3074 bytes are no multiple of 3073"):
+        cifar_batch(tmp_path / "test_batch.bin")
+    with pytest.raises(ImageError, match="cannot be read: no such file"):
+        cifar_batch(tmp_path / "data_batch_7.bin")
