@@ -59,6 +59,20 @@ def test_a_short_video_repeats_its_last_frame(video):
     assert torch.equal(clip.frames[:, 3], clip.frames[:, 5])
 
 
+def test_a_last_frame_that_stays_is_no_truncation(tmp_path):
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for number in range(5):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 48, 3), STEP * number, np.uint8), format="rgb24")
+            for packet in stream.encode(frame):
+                packet.duration = 50 if number == 4 else 1  # in tenths of a second
+                container.mux(packet)
+    clip = read_clip(tmp_path / "a.mkv", ClipConfig(frames=8, stride=5))
+    assert clip.valid > 4
+    assert frame_numbers(clip)[1:] == [4] * 7
+
+
 @pytest.mark.parametrize(("name", "codec"), [("a.ts", "mpeg2video"), ("a.mpg", "mpeg1video"), ("a.h264", "libx264")])
 def test_files_that_do_not_know_their_length_or_places(tmp_path, name, codec):
     path = write_video(tmp_path / name, FRAMES, rate=25, codec=codec)

@@ -162,7 +162,7 @@ def test_what_is_kept_for_test_is_never_trained_on(splits):
 def test_splits_that_are_complete_stay():
     named = corpus("train", "val", "test", "")
     assert _divided(named) is named
-    with pytest.raises(ValueError, match="1 recordings to train on are too few"):
+    with pytest.raises(ValueError, match="1 recordings are too few"):
         _divided(corpus("train", "test", "test"))
 
 

@@ -51,9 +51,9 @@ class Compress:
         from codeword.data.audio_corpus import EXTENSIONS
 
         rate = self._rate()
+        work = pairs(self.source, self.out, ".cw", overwrite=self.overwrite)
         if self.out.suffix.lower() in EXTENSIONS:
             raise ValueError(f"{self.out} would be audio by its name, codes are written: name it {self.out.stem}.cw")
-        work = pairs(self.source, self.out, ".cw", overwrite=self.overwrite)
         codec = AudioCodec.open(self.model)
         codec.check_rate(rate)
         if self.source.is_dir():

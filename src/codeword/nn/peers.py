@@ -134,7 +134,7 @@ class _Weights:
         prefix: Float[Tensor, "tokens dim"] | None = None,
         table: Float[Tensor, "patches dim"] | None = None,
     ) -> VisionTransformer:
-        """A model of this shape with these weights."""
+        """A model of this shape with these weights, all of them used."""
         model = VisionTransformer(shape)
         ours: dict[str, Tensor] = {
             "embed.linear.weight": self.take("embeddings.patch_embeddings.projection.weight").flatten(1),

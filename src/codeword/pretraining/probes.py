@@ -11,9 +11,9 @@ from torch import Tensor
 
 from codeword.nn.vit import VisionTransformer
 from codeword.pretraining.samples import Samples
-from codeword.search.flat import FlatIndex
 
 _STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+_ROWS = 1024  # whose likenesses to all others are there at once
 
 
 class Labelled(NamedTuple):
@@ -99,14 +99,15 @@ def neighbour_probe(
         counts: Numbers of neighbours to choose from; more than there are count as all.
     """
     classes = int(train.labels.max()) + 1
-    index = FlatIndex(train.features.shape[1], metric="ip")
-    index.add(F.normalize(train.features, dim=1))
+    known = F.normalize(train.features, dim=1)
 
     def accuracy(some: Labelled, count: int) -> float:
-        found = index.search(F.normalize(some.features, dim=1), min(count, len(train.labels)))
-        votes = torch.zeros(len(some.labels), classes)
-        votes.scatter_add_(1, train.labels[found.ids], found.distances.float())
-        return float((votes.argmax(1) == some.labels).float().mean())
+        right = 0
+        for rows, labels in zip(some.features.split(_ROWS), some.labels.split(_ROWS), strict=True):
+            likeness, nearest = (F.normalize(rows, dim=1) @ known.t()).topk(min(count, len(known)))
+            votes = torch.zeros(len(rows), classes).scatter_add_(1, train.labels[nearest], likeness)
+            right += int((votes.argmax(1) == labels).sum())
+        return right / len(some.labels)
 
     validation_score, count = max((accuracy(validation, count), -count) for count in counts)
     return ProbeResult(accuracy(test, -count), -count, validation_score)

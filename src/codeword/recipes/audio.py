@@ -309,7 +309,7 @@ def _divided(corpus: Corpus) -> Corpus:
     others = tuple(clip for clip in corpus.clips if clip.entry.split != given)
     free = Corpus(tuple(clip for clip in corpus.clips if clip.entry.split == given), corpus.bad)
     if len(free) < len(_SPLITS):
-        raise ValueError(f"{len(free)} recordings to train on are too few: one at least is held back to validate on")
+        raise ValueError(f"{len(free)} recordings are too few: one at least is held back to validate on")
     divided = free.with_splits(_SPLITS)
     if {clip.entry.split for clip in divided.clips} != _SPLITS.keys():
         every = min(len(free), round(1 / _SPLITS["val"]))
