@@ -30,6 +30,7 @@ def test_help_names_every_verb(run):
         "evaluate vectors",
         "evaluate audio",
         "export audio",
+        "data check",
         "inspect",
         "complexity",
         "demo",

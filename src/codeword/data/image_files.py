@@ -102,5 +102,5 @@ def _pillow(name: str) -> Any:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImageError(f"{name} cannot be read without Pillow: pip install pillow") from error
+        raise ImageError(f"{name} cannot be read without Pillow: pip install 'codeword[media]'") from error
     return Image

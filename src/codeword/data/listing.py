@@ -15,7 +15,7 @@ class Item:
 
     Attributes:
         path: The file.
-        place: Which one, of a file that holds many.
+        place: Which one, of a file that holds many; of a tar file, the byte where its header begins.
         labels: Names of its classes; none where nothing says.
         split: ``train``, ``val``, ``test``, ``fold1`` ...; empty where nothing says.
         group: What must not be divided between splits: a speaker, a film, a kit.
