@@ -150,7 +150,7 @@ def beside_dac() -> Iterator[dict[str, Any]]:
 
 
 def savings(folder: Path, data: Path) -> Iterator[dict[str, Any]]:
-    """What the tables of a trained model save on recordings, those it was not trained on if the caller sees to that."""
+    """What the tables of a trained model save on recordings: those for test, where a manifest names some."""
     codec = AudioCodec.open(folder)
     if codec.tables is None:
         raise ValueError(f"{folder} has no entropy tables: train the model with codeword train audio")
@@ -158,7 +158,10 @@ def savings(folder: Path, data: Path) -> Iterator[dict[str, Any]]:
     coder = None if codec.tables.depth is None else DepthCoder(codec.tables.depth)
     totals: dict[float, np.ndarray] = {share: np.zeros(4) for share in SHARES}
     seconds = 0.0
-    for clip in open_corpus(data).clips:
+    corpus = open_corpus(data)
+    if any(clip.entry.split == "test" for clip in corpus.clips):
+        corpus = corpus.only(split="test")
+    for clip in corpus.clips:
         parts = list(codec.transform.encode(stream_audio(clip.entry.path, rate=model.sample_rate, channels=1)))
         codes = torch.cat([part.codes for part in parts], 1).numpy()
         seconds += codes.shape[1] / model.frame_rate

@@ -122,6 +122,7 @@ def test_a_damaged_file_is_salvaged(run, net, tmp_path):
     ran = run(f"decompress {tmp_path}/c.cw {tmp_path}/c.wav --model {net}")
     assert ran.code == 2
     assert "chunk" in ran.err
+    assert "--salvage reads what is intact" in ran.err
     assert not (tmp_path / "c.wav").exists()
     ran = run(f"decompress {tmp_path}/c.cw {tmp_path}/c.wav --model {net} --salvage")
     assert ran.code == 0

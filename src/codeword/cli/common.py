@@ -127,6 +127,19 @@ def report_failures(work: Sequence[tuple[Path, Path]], do: Callable[[tuple[Path,
 
 
 @contextmanager
+def offering_salvage() -> Generator[None, None, None]:
+    """Say of a file whose header is intact how to get at the rest of it."""
+    from codeword.formats.errors import FormatError
+
+    try:
+        yield
+    except FormatError as error:
+        if error.where == "header":
+            raise
+        raise FormatError(error.where, f"{error.problem}; --salvage reads what is intact") from error
+
+
+@contextmanager
 def progress_bar(
     label: str, *, unit: str = " vectors"
 ) -> Generator[Callable[[float, float | None], None] | None, None, None]:

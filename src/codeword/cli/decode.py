@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from codeword.cli.common import ModelFolder, check_output, progress_bar
+from codeword.cli.common import ModelFolder, check_output, offering_salvage, progress_bar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,8 @@ class Decode:
         with codec.open(self.codes) as reader, progress_bar("decoding") as progress:
             if not self.salvage:
                 chunks = _counted(codec.decode(reader), reader.header.num_vectors, progress)
-                count = write_vectors(self.out, chunks, dim=codec.quantizer.dim)
+                with offering_salvage():
+                    count = write_vectors(self.out, chunks, dim=codec.quantizer.dim)
             else:
                 vectors, report = codec.salvage(reader)
                 count = write_vectors(self.out, [vectors], dim=codec.quantizer.dim)

@@ -11,6 +11,7 @@ from codeword.cli.common import (
     OptionalCount,
     OptionalNumber,
     check_output,
+    offering_salvage,
     pairs,
     progress_bar,
     report_failures,
@@ -78,10 +79,12 @@ class Decompress:
                 if self.salvage:
                     self._salvage(codec, reader, writer)
                 else:
-                    for block in codec.decompress(
+                    blocks = codec.decompress(
                         reader, levels=self.levels, start=self.start or 0.0, stop=self.stop, progress=progress
-                    ):
-                        writer.write(block)
+                    )
+                    with offering_salvage():
+                        for block in blocks:
+                            writer.write(block)
         seconds = writer.frames / header.sample_rate
         told = sys.stderr if str(out) == "-" else sys.stdout
         channels = f"{header.channels} channel{'' if header.channels == 1 else 's'}"

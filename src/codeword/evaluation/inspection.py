@@ -58,7 +58,7 @@ def inspect_path(path: Path, tables: FrameTables | None = None) -> PathReport:
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ValueError(f"{path} is a folder without config.json, not a model of codeword: {_OURS}")
-        audio = _json((path / "config.json").read_text()).get("format") == f"codeword {AUDIO}"
+        audio = _json((path / "config.json").read_text(errors="replace")).get("format") == f"codeword {AUDIO}"
         return _whole(_audio_model(path) if audio else _model(path))
     if not path.is_file():
         raise ValueError(f"{path} {'is no regular file' if path.exists() else 'does not exist'}: {_OURS}")

@@ -331,12 +331,17 @@ class AudioCodec(ModelHubMixin):
             if block.shape[-1]:
                 yield block
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> "AudioCodec":
+        """The codec in a folder, in a repository of a hub, or under the name of the one that comes with the package."""
+        return super().from_pretrained(located(Path(pretrained_model_name_or_path)), **options)
+
     def _save_pretrained(self, save_directory: Path) -> None:
         write_audio(save_directory, self.model, self.tables)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> "AudioCodec":
-        return cls(*read_audio(fetched(str(located(Path(model_id))), FILES, **options)))
+        return cls(*read_audio(fetched(model_id, FILES, **options)))
 
 
 def _note(wanted: float, seconds: float, num_bytes: int, reach: tuple[int, int]) -> str:

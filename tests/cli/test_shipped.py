@@ -1,0 +1,49 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from benchmarks.audio_shipped import FOLDER, card
+
+from codeword.codecs.audio.codec import AudioCodec
+from codeword.codecs.audio.storage import SPEECH
+from codeword.data.audio_stream import stream_audio
+from codeword.functional.similarity import si_sdr
+
+ROOT = Path(__file__).parents[2]
+SENTENCE = ROOT / "tests" / "fixtures" / "ru_0001.flac"
+
+
+def samples(path):
+    return torch.cat(list(stream_audio(path, rate=16000, channels=1)), -1)
+
+
+def test_it_is_small_and_its_card_says_what_was_measured():
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 8e6
+    results = json.loads((ROOT / "results" / "audio_shipped.json").read_text())
+    assert (FOLDER / "README.md").read_text() == card(results["rows"], results["steps"])
+    codec = AudioCodec.from_pretrained(SPEECH)
+    assert results["model"] == codec.fingerprint
+    model = codec.model
+    assert (model.sample_rate, model.frame_rate, model.levels, model.size) == (16000, 50.0, 12, 1024)
+    assert codec.tables is not None
+
+
+def test_speech_goes_through_without_naming_a_model(run, tmp_path):
+    original, ratios = samples(SENTENCE), []
+    for kbps in (1.5, 3, 6):
+        coded, back = tmp_path / f"{kbps}.cw", tmp_path / f"{kbps}.wav"
+        assert run(f"compress {SENTENCE} {coded} --kbps {kbps}").code == 0
+        assert run(f"decompress {coded} {back}").code == 0
+        seconds = original.shape[-1] / 16000
+        assert 8 * coded.stat().st_size / seconds < 1010 * kbps
+        ratios.append(float(si_sdr(samples(back), original)))
+    assert ratios == sorted(ratios)
+    assert ratios[-1] > 3.0
+
+
+def test_an_own_folder_of_the_same_name_goes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / SPEECH).mkdir()
+    with pytest.raises(ValueError, match="is no codeword model"):
+        AudioCodec.open(Path(SPEECH))
