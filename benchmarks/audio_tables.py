@@ -190,3 +190,27 @@ def _mean(row: dict[str, Any], column: str) -> str:
         return ""
     found = row[column]
     return f"{found['mean']:.2f} ± {(found['high'] - found['low']) / 2:.2f}"
+
+
+def beside_audio() -> list[list[str]]:
+    """Rows of the README's table: beside what, how much, which benchmark."""
+    speed = {row["task"]: 1 / row["ratio"] for row in read("audio_speed")["rows"] if row["measure"] == "peer"}
+    sizes = [row["ratio"] for row in read("audio_coding")["rows"] if row["measure"] == "dac"]
+    gains: dict[str, list[float]] = {}
+    for row in read("audio_variable")["rows"]:
+        if row["name"] == "smooth 1":
+            gains.setdefault(row["coding"], []).append(row["gain"]["0.5"]["clip_gain"])
+    half = ", ".join(f"{sum(values) / len(values):+.2f} dB {coding}" for coding, values in gains.items())
+    shipped = {row["setting"]: row for row in read("audio_shipped")["rows"] if row["reader"] == "fr_CA_f_June"}
+    ours, theirs = (shipped[setting] for setting in ("kbps=3", "3.2 kbps"))
+    heard = " against ".join(f"{row['pesq']['mean']:.2f}, {row['stoi']['mean']:.2f}" for row in (ours, theirs))
+    return [
+        [
+            "DacModel of transformers: encoding, decoding",
+            f"{speed['encode']:.1f}, {speed['decode']:.1f} x",
+            "audio_speed",
+        ],
+        ["`.dac` files: bytes of the same codes", f"{min(sizes):.2f} to {max(sizes):.2f} x", "audio_coding"],
+        ["constant depth, half its full rate: SI-SDR at equal bytes", half, "audio_variable"],
+        ["Codec2, an unseen reader at 3 kbps: PESQ, STOI", heard, "audio_shipped"],
+    ]

@@ -13,6 +13,7 @@ from benchmarks.audio_tables import (
     audio_speed,
     audio_training,
     audio_variable,
+    beside_audio,
 )
 from benchmarks.pages import ROOT, read, source, table
 
@@ -217,6 +218,7 @@ def beside() -> str:
             f"{lowest:.3f} against {normal['bound']}",
             "vectors_gaussian",
         ],
+        *beside_audio(),
     ]
     return table(
         ["beside", "codeword", "command"],
