@@ -166,9 +166,8 @@ def audio_variable() -> str:
 
 
 def _gain(found: dict[str, Any]) -> str:
-    """Of the recordings that reach a rate, where most do."""
-    few = found["clips"] < 40
-    return "" if few else f"{found['clip_gain']:+.2f} ± {found['half_interval']:.2f}"
+    """Of the recordings that reach a rate, where more than half of the eight do."""
+    return "" if found["clips"] <= 4 else f"{found['clip_gain']:+.2f} ± {found['half_interval']:.2f}"
 
 
 def audio_shipped() -> str:

@@ -5,8 +5,8 @@
 
 The corpus is that of ``benchmarks.speech_corpus``. All models have the same networks, data, batches and steps; the
 constant one is trained with structured dropout of depths, as DAC is. SI-SDR is read off at equal bytes of real files,
-on recordings kept for test: codes and depths packed at fixed width, and both range-coded. Range coding takes back some
-of the gain, since the codes of silence cost a constant depth next to nothing then.
+on recordings kept for test, joined to a minute each: codes and depths packed at fixed width, and both range-coded.
+Range coding takes back some of the gain, since the codes of silence cost a constant depth next to nothing then.
 """
 
 import argparse
@@ -23,6 +23,8 @@ from codeword.codecs.audio.choice import Levels, RateChoice, Scale
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.audio.layout import LappedLayout
 from codeword.data.audio_corpus import open_corpus
+from codeword.data.audio_stream import stream_audio
+from codeword.data.audio_writer import AudioWriter
 from codeword.evaluation.audio import AudioMeasures, evaluate
 from codeword.evaluation.audio_recordings import Recordings, Selection
 from codeword.evaluation.audio_results import Point
@@ -30,7 +32,8 @@ from codeword.evaluation.bd_rate import Curve, bd_rate, monotone_cubic
 from codeword.quantizers.variable import Clamp, Smooth, Surrogate
 from codeword.recipes.audio import AudioRecipe, recipe, train
 
-LEVELS, STEPS, CLIPS = 8, 1000, 60
+LEVELS, STEPS = 8, 1000
+READERS, FILES, SECONDS = ("nsh", "fr_CA_f_June"), 4, 60.0  # files of every reader, and how long at least
 SCALES = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0)
 SURROGATES: dict[str, Surrogate] = {
     "smooth 1": Smooth(1.0),
@@ -83,14 +86,32 @@ def measured(folder: Path, data: Path, *, packed: bool) -> list[Point]:
     codec = AudioCodec.open(folder)
     if packed:
         codec = AudioCodec(codec.model)
-    selection = Selection(clips=CLIPS, seconds=10.0, split="test")
-    corpus = open_corpus(data)
-    long = replace(corpus, clips=tuple(clip for clip in corpus.clips if clip.seconds >= 4.0))
     rates: tuple[RateChoice, ...] = tuple(map(Scale, SCALES))
     if codec.model.importance is None:
         rates = tuple(map(Levels, range(1, LEVELS + 1)))
-    recordings = Recordings(long, codec.model.sample_rate, selection, data.parent)
+    folder = joined(data, codec.model.sample_rate)
+    recordings = Recordings(open_corpus(folder), codec.model.sample_rate, Selection(seconds=None), folder)
     return list(evaluate(codec, recordings, AudioMeasures(rates=rates, metrics=("si_sdr",))).points)
+
+
+def joined(data: Path, rate: int) -> Path:
+    """A folder of test recordings, those of a reader one after the other."""
+    folder = _FOLDER / "test"
+    if (folder / f"{READERS[-1]}-{FILES - 1}.wav").is_file():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    corpus = open_corpus(data).only(split="test")
+    for reader in READERS:
+        clips = iter([clip for clip in corpus.clips if clip.entry.group == reader])
+        for number in range(FILES):
+            left = SECONDS
+            with AudioWriter(folder / f"{reader}-{number}.wav", rate=rate, channels=1) as writer:
+                while left > 0:
+                    clip = next(clips)
+                    left -= clip.seconds
+                    for block in stream_audio(clip.entry.path, rate=rate, channels=1):
+                        writer.write(block)
+    return folder
 
 
 def curve(points: Sequence[Point], clip: int | None = None) -> Curve:
