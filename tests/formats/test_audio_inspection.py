@@ -73,7 +73,7 @@ def test_the_report_in_words(path):
     assert "  levels: 12 x 1024, constant depth 12" in lines
     assert "  payload: packed" in lines
     assert "  kbps: 6.026 in the file, 6.000 of it codes" in lines
-    assert "  level 11: 10.00 bits, in 100.0 % of frames, 0.500 kbps" in lines
+    assert "  level 11: 10.00 bits, in 100.0 % of frames, 0.500 kbps packed" in lines
     assert "  depth from second 60 on, every 2: 12.0 12.0 12.0 12.0 12.0" in lines
     stereo = sample_of("ranged")
     path.write_bytes(stereo.data())

@@ -181,6 +181,8 @@ class AudioPayload:
                 raise ValueError("range-coded audio needs the tables that are stored with its model: pass tables=")
             if (found := short_fingerprint(tables.fingerprint())) != header.tables:
                 raise ValueError(f"the file was written with tables {header.tables}, another model has {found}")
+            if tables.sizes != header.sizes:
+                raise ValueError(f"the tables are for sizes {tables.sizes}, the codes have sizes {header.sizes}")
         self._header = header
         ranged = header.tables is not None and tables is not None
         self._coder = FrameCoder(tables, header.channels, header.depth) if ranged else None
