@@ -150,7 +150,7 @@ def audio_variable() -> str:
         [row["coding"], row["name"], str(row["seed"]), *(_gain(row["gain"][share]) for share in shares)] for row in told
     ]
     beside = [
-        [row["coding"], row["name"], f"{100 * row['bd_rate_to_clamp']:+.1f} %"]
+        [row["coding"], row["name"], f"{row['bd_rate_to_clamp']:+.1f} %"]
         for row in result["rows"]
         if "bd_rate_to_clamp" in row
     ]

@@ -148,12 +148,16 @@ def compared(variable: Sequence[Point], constant: Sequence[Point]) -> dict[str, 
         half = 1.96 * found.std(ddof=1) / math.sqrt(len(found)) if len(found) > 1 else math.nan
         rows[f"{share:g}"] = {
             "kbps": kbps[0],
-            "gain": gain,
+            "gain": _known(gain),
             "clips": len(found),
-            "clip_gain": float(found.mean()) if len(found) else math.nan,
-            "half_interval": float(half),
+            "clip_gain": float(found.mean()) if len(found) else None,
+            "half_interval": _known(float(half)),
         }
     return rows
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def main() -> None:
