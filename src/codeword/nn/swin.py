@@ -97,7 +97,7 @@ class WindowAttention(nn.Module):
     """Cosine attention inside of windows, with a bias that a small network gives to every distance.
 
     Scores are s cos(q, k) + b(distance), s = exp(min(log scale, log 100)) learned per head from 10. A distance of d
-    patches enters the network as sign(d) log(1 + |d|) along every axis.
+    patches enters the network as sign(d) log(1 + abs(d)) along every axis.
 
     Args:
         dim: Features of a patch.
