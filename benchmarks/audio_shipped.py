@@ -104,7 +104,8 @@ does not keep the waveform.
 """
 _TAIL = """
 **Not good for** music, several speakers at once, noise, or more than 8 kHz of bandwidth. The readers are few, and most
-are women; recordings are clean. No adversarial training: at low rates consonants are dull and voices rough.
+are women; recordings are clean. No adversarial training: at low rates consonants are dull and voices rough. Asked for
+more than it can spend, such as 6 kbps, it gives what its largest scale takes, about 4 kbps.
 """
 
 
