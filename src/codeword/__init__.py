@@ -19,11 +19,11 @@ __version__ = "0.1.0"
 
 _QUANTIZERS = (
     "AdditiveQuantizer", "Beam", "BinaryQuantizer", "ChannelsFirst", "Codebook", "Cosine", "Cube", "DepthDropout",
-    "Directional", "EntropyLoss", "Euclidean", "FromData", "Gradient", "Greedy", "HalfStep", "KMeans", "Keep",
-    "MovingAverage", "NoiseSubstitution", "Normalized", "ProductQuantizer", "Projected", "Quantizer", "Refined",
-    "ReplaceUnused", "ResidualQuantizer", "ReviveDead", "Rotated", "Rotation", "ScalarQuantizer", "SetBeam", "SimVQ",
-    "Sphere", "StraightThrough", "Symmetric", "Uniform", "VectorQuantizer", "from_vector_quantize_pytorch", "load",
-    "seed", "update",
+    "DirectionAverage", "Directional", "EntropyLoss", "Euclidean", "FromData", "Gradient", "Greedy", "HalfStep",
+    "KMeans", "Keep", "MovingAverage", "NoiseSubstitution", "Normalized", "ProductQuantizer", "Projected", "Quantizer",
+    "Refined", "ReplaceUnused", "ResidualQuantizer", "ReviveDead", "Rotated", "Rotation", "ScalarQuantizer", "SetBeam",
+    "SimVQ", "Sphere", "StraightThrough", "Symmetric", "Uniform", "UnitScale", "VectorQuantizer",
+    "from_vector_quantize_pytorch", "load", "seed", "update",
 )  # fmt: skip
 _TOKENS = ("delay_levels", "flatten_levels", "undelay_levels", "unflatten_levels")
 _HOME = (

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from codeword.codecs.audio.storage import SHIPPED, SPEECH
 from codeword.codecs.vectors import VectorCodec
 from codeword.formats.vector_payload import VectorHeader
 from codeword.formats.vectors import VectorCodesWriter
@@ -152,6 +153,11 @@ def test_a_damaged_model_is_one_line(refused, place, damage, verb):
     error = refused(verb)
     assert message in error
     assert "product" in error
+
+
+@pytest.mark.parametrize("verb", ["encode {} x.npy y.cw", "decode {} product.cw y.npy", "index {} x.npy y"])
+def test_a_model_of_another_kind_is_named(refused, verb):
+    assert "codeword quantizer: it describes a codeword audio, give" in refused(verb.format(SHIPPED / SPEECH))
 
 
 def test_codes_without_the_tables_of_their_model(refused, place):

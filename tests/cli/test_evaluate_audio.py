@@ -24,7 +24,8 @@ def net(one_thread, tmp_path_factory):
 
 
 def test_a_table_and_a_file_of_results(run, net, tmp_path):
-    line = f"evaluate audio {net}/model {net}/in --scales 4 8 --levels 2 --kbps 1 --metrics si_sdr waveform --seconds 1"
+    line = f"evaluate audio {net}/model {net}/in --scales 4 8 --levels 2 --kbps 1 --metrics si_sdr waveform"
+    line += " --peer-kbps 6 --seconds 1"
     ran = run(f"{line} --out {tmp_path}/r.json")
     assert (ran.code, ran.err) == (0, "")
     assert "2 recordings, 2 seconds in one channel at 16000 Hz" in ran.out
@@ -33,7 +34,7 @@ def test_a_table_and_a_file_of_results(run, net, tmp_path):
     found = AudioEvaluation.read(tmp_path / "r.json")
     assert found.command == line.replace("evaluate", "codeword evaluate").replace(
         "--scales 4 8 --levels 2 --kbps 1", "--scales 4.0 8.0 --levels 2 --kbps 1.0"
-    ).replace("--seconds 1", "--seconds 1.0")
+    ).replace("6 --seconds 1", "6.0 --seconds 1.0")
     assert [clip.seconds for clip in found.clips] == [1.0, 1.0]
     again = run(f"{found.command.removeprefix('codeword ')} --out {tmp_path}/again.json")
     assert again.out == ran.out

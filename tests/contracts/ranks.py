@@ -1,6 +1,8 @@
 """Run a test's work on several processes that share a process group."""
 
 import os
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -63,3 +65,28 @@ def leave(results: Sequence[Path]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def as_torchrun(program: Path, *arguments: str, ranks: int = RANKS) -> None:
+    """Start a program as ``torchrun`` does, and wait until all its processes have ended well."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {
+        "WORLD_SIZE": str(ranks),
+        "LOCAL_WORLD_SIZE": str(ranks),
+        "GROUP_RANK": "0",
+        "TORCHELASTIC_RUN_ID": "test",
+    }
+    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    shared["PYTHONPATH"] = str(program.parents[1])
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(program), *arguments],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+        )
+        for rank in range(ranks)
+    ]
+    errors = [process.communicate(timeout=PATIENCE)[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0] * ranks, errors[0][-2000:]

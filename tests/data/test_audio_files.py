@@ -106,7 +106,7 @@ def test_a_wav_of_unknown_length_is_read_to_its_end(tmp_path):
 
 
 def bad_files(folder):
-    suffixes = ("wav", "flac", "m4a", "ogg", "opus")
+    suffixes = ("wav", "flac", "m4a", "mp3", "ogg", "opus")
     good = {suffix: write(folder / f"good.{suffix}", signal()).read_bytes() for suffix in suffixes}
     nan = signal(4000, 1)
     nan[0, 3000] = np.nan
@@ -120,6 +120,7 @@ def bad_files(folder):
         "cut.wav": good["wav"][:50000],
         "head.wav": good["wav"][:30],
         "cut.flac": good["flac"][: len(good["flac"]) // 2],
+        "cut.mp3": good["mp3"][: len(good["mp3"]) // 2],
         "head.flac": good["flac"][:20],
         "hole.flac": good["flac"][:30000] + bytes(20000) + good["flac"][50000:],
         "hole.ogg": good["ogg"][: len(good["ogg"]) // 2] + bytes(9000) + good["ogg"][len(good["ogg"]) // 2 + 9000 :],
@@ -149,6 +150,7 @@ def test_every_bad_file_is_refused_in_one_line_that_names_it(tmp_path):
         ("empty.wav", "is empty"),
         ("cut.wav", "truncated: 150048 bytes"),
         ("cut.flac", "truncated or damaged"),
+        ("cut.mp3", "of what its header announces are missing"),
         ("hole.flac", "damaged"),
         ("text.wav", "no audio"),
         ("text.mp3", "no frame of audio"),

@@ -5,6 +5,7 @@ import pytest
 from codeword.data import audio_corpus
 from codeword.data.audio_listings import list_audio
 from codeword.data.folders import ListingError
+from codeword.data.shards import write_shards
 from contracts.audio_samples import signal, write
 
 CLASSES = "index,mid,display_name\n1,/m/1,Speech\n0,/m/0,Male speech, man\n2,/m/2,Bell\n"
@@ -47,6 +48,34 @@ def test_esc50_has_five_folds_and_keeps_clips_of_a_recording_together(tmp_path):
     assert listing.targets() == [(2,), (2,), (0,)]
     assert missing(listing, tmp_path) == ["audio/3-3-A-1.wav"]
     assert list_audio(tmp_path / "meta/esc50.csv") == listing
+
+
+def test_tar_shards_are_listed_and_no_archive_beside_what_was_unpacked(tmp_path):
+    fill(tmp_path, "in/train/cat/a.wav", "in/train/dog/b.wav", "in/eval/cat/c.wav")
+    written = write_shards(list_audio(tmp_path / "in"), tmp_path / "out", per_shard=1)
+    listing = list_audio(tmp_path / "out")
+    assert listing.items == written.items
+    assert listing.layout == "3 tar shards"
+    assert listing.targets() == [(0,), *listing.targets()[1:]]
+    assert [item.split for item in listing.items] == ["test", "train", "train"]
+    assert list_audio(tmp_path / "out/test-000000.tar").items == written.only("test").items
+    fill(tmp_path, "words/no/a_nohash_0.wav", "words/yes/b_nohash_0.wav")
+    for name in ("validation_list.txt", "testing_list.txt", "words.tar.gz"):
+        (tmp_path / "words" / name).write_text("")
+    assert list_audio(tmp_path / "words").layout == "Speech Commands"
+    (tmp_path / "words" / "testing_list.txt").unlink()
+    with pytest.raises(ListingError, match=r"words\.tar\.gz"):
+        list_audio(tmp_path / "words")
+
+
+def test_folders_of_folds_are_splits(tmp_path):
+    fill(tmp_path, "fold1/cat/a.wav", "fold2/dog/b.wav", "fold_10/cat/c.wav")
+    listing = list_audio(tmp_path)
+    assert [(item.labels, item.split) for item in listing.items] == [
+        (("cat",), "fold1"),
+        (("dog",), "fold2"),
+        (("cat",), "fold10"),
+    ]
 
 
 def test_speech_commands_are_split_by_their_lists(tmp_path):

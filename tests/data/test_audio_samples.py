@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from codeword.data.audio_samples import (
     statistics,
 )
 from codeword.data.listing import Item, Listing
+from codeword.data.shards import write_shards
 from codeword.functional.filterbank import MelConfig, log_mel
 from codeword.quantizers.config import build, describe
 from contracts.audio_samples import LOOP, SPEECH, signal, write
@@ -112,6 +115,37 @@ def test_nothing_to_hear_is_told(tmp_path, start, said):
     write(tmp_path / "a.wav", np.zeros((1, 0), np.float32), 8000)
     with pytest.raises(AudioError, match=said):
         read_sample(Item(path=tmp_path / "a.wav", start=start), SMALL)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg", "m4a", "mka", "g722"])
+def test_a_recording_in_a_tar_file_is_what_it_is_outside(tmp_path, suffix):
+    """Whole, a part, and one that begins anywhere, through libsndfile and through PyAV."""
+    for name in "ab":
+        write(tmp_path / f"{name}.{suffix}", signal(30000, 1, 16000, seed=ord(name)), 16000)
+    listing = Listing("audio", "by hand", tuple(Item(path=tmp_path / f"{name}.{suffix}") for name in "ab"))
+    written = write_shards(listing, tmp_path / "out", seed=None)
+    for item, inside in zip(listing.items, written.items, strict=True):
+        for part in ({}, {"start": 0.5, "seconds": 0.1}, {"start": 0.3}):
+            for seed in (None, 1):
+                wanted, found = (
+                    read_sample(
+                        replace(one, **part), SMALL, None if seed is None else torch.Generator().manual_seed(seed)
+                    )
+                    for one in (item, inside)
+                )
+                assert torch.equal(wanted.values, found.values)
+                assert torch.equal(wanted.valid, found.valid)
+
+
+def test_a_damaged_recording_in_a_tar_file_is_named(tmp_path):
+    for number, (suffix, keep) in enumerate((("wav", 900), ("wav", 0), ("flac", 2000), ("m4a", 500))):
+        path = write(tmp_path / f"{number}.{suffix}", signal(8000, 1, 16000), 16000)
+        path.write_bytes(path.read_bytes()[:keep])
+    items = tuple(Item(path=path) for path in sorted(tmp_path.iterdir()))
+    for item in write_shards(Listing("audio", "by hand", items), tmp_path / "out", seed=None).items:
+        with pytest.raises(AudioError, match=r"shard-000000\.tar, 00000000\d\.\w+ ") as raised:
+            read_sample(item, SMALL)
+        assert "\n" not in str(raised.value)
 
 
 def test_statistics_count_every_valid_value_once(tmp_path):

@@ -86,8 +86,9 @@ def test_links_are_followed_and_circles_end(tmp_path):
     [
         *((name, "train") for name in ("train", "train2017", "training-set", "TRAIN")),
         *((name, "val") for name in ("val", "VAL_288px", "dev", "valid", "validation")),
-        *((name, "test") for name in ("test", "testing", "t10k", "test.v2")),
-        *((name, "") for name in ("valley", "trainer", "eval", "contest", "")),
+        *((name, "test") for name in ("test", "testing", "t10k", "test.v2", "eval", "Evaluation-set")),
+        *((name, "fold3") for name in ("fold3", "Fold_03", "fold-3", "fold 3.v2")),
+        *((name, "") for name in ("valley", "trainer", "evals", "contest", "", "fold", "folder1", "fold3x")),
     ],
 )
 def test_names_of_splits(name, split):

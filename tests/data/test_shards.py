@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from codeword.data.epoch_order import EpochOrder, Share
 from codeword.data.folders import ListingError
 from codeword.data.image_files import read_image
 from codeword.data.image_listings import list_images
@@ -221,17 +220,3 @@ def test_members_are_found_where_tarfile_finds_them(folder, tmp_path):
         with tarfile.open(shard) as file:
             for member in members(shard):
                 assert file.extractfile(member.name).read() == read_member(shard, member.place)
-
-
-def test_two_ranks_and_two_workers_read_every_sample_once(folder, tmp_path):
-    listing = write_shards(list_images(folder), tmp_path / "out", per_shard=3)
-    order = EpochOrder(batch=2, window=4)
-    for epoch in range(2):
-        seen = Counter(
-            read_image(listing.items[place]).numpy().tobytes()
-            for rank in range(2)
-            for worker in range(2)
-            for step in order.steps(listing.items, epoch, Share(rank, 2, worker, 2))
-            for place in step
-        )
-        assert seen == Counter(read_image(item).numpy().tobytes() for item in list_images(folder).items)

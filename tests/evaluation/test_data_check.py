@@ -94,6 +94,12 @@ def test_kinds_are_recognised(pictures, tmp_path):
         recognise(tmp_path / "empty")
 
 
+def test_a_table_is_known_by_its_paths_alone(tmp_path):
+    write_video(tmp_path / "a.mp4", 4)
+    (tmp_path / "table.csv").write_text("group,label,path\nx.jpg,b.png,a.mp4\n")
+    assert recognise(tmp_path / "table.csv") == "video"
+
+
 def test_videos_are_looked_into_to_their_end(tmp_path):
     write_video(tmp_path / "a.mkv", 5)
     data = write_video(tmp_path / "b.mp4", 24, rate=2, movflags="faststart").read_bytes()

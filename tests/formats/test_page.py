@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from codeword.entropy import depths
-from codeword.formats import audio, audio_payload, container, vector_payload, vectors
+from codeword.formats import audio, audio_payload, container, tokens, vector_payload, vectors
 from codeword.formats.audio_payload import AudioHeader
 from codeword.functional.radix import grouping
 
@@ -55,6 +55,7 @@ def test_the_table_of_groups_is_right():
         ("list of 1 to 4096 codebook sizes", vector_payload.MAX_LEVELS),
         ("A chunk holds 65536 vectors", vectors.CHUNK_ROWS),
         ("A chunk holds 40 seconds", audio.CHUNK_SECONDS),
+        ("as many samples as have 16384 patches together", tokens.CHUNK_PATCHES),
         ("never more than 2^20 (1 048 576) codes", audio_payload.MAX_CHUNK_CODES),
         ("there are 1 to 255 channels", audio_payload.MAX_CHANNELS),
         ("and 1 to 64 levels", audio_payload.MAX_LEVELS),
@@ -72,7 +73,12 @@ def test_the_fields_are_those_of_the_code():
     described = AudioHeader(
         model="0" * 16, sample_rate=1, hop=1, sizes=(2,), channels=2, channel_mode="mid_side", tables="0" * 16
     )
-    assert named == sorted(vector_payload.VectorHeader.__dataclass_fields__) + sorted(described.to_fields())
+    kinds = (
+        vector_payload.VectorHeader.__dataclass_fields__,
+        described.to_fields(),
+        tokens.TokenHeader.__dataclass_fields__,
+    )
+    assert named == [name for kind in kinds for name in sorted(kind)]
 
 
 def test_the_cost_of_a_minute_is_the_one_stated():

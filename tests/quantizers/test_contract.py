@@ -8,6 +8,7 @@ from codeword import (
     Cosine,
     DepthDropout,
     Directional,
+    DirectionAverage,
     FromData,
     Gradient,
     Keep,
@@ -25,6 +26,7 @@ from codeword import (
     Rotation,
     SimVQ,
     Uniform,
+    UnitScale,
     VectorQuantizer,
 )
 from contracts.quantizer import QuantizerContract
@@ -191,3 +193,11 @@ class TestRotated(QuantizerContract):
 class TestNormalized(QuantizerContract):
     def create(self, size=11):
         return Normalized(ResidualQuantizer(levels(2, size=size)))
+
+
+class TestResidualUnitScale(QuantizerContract):
+    starts_at_data = False
+
+    def create(self, size=11):
+        directions = levels(3, size=size, geometry=Cosine(), learning=DirectionAverage(decay=0.9))
+        return ResidualQuantizer([UnitScale(level) for level in directions])

@@ -5,7 +5,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from codeword import Cosine, Normalized, ProductQuantizer, Projected, ResidualQuantizer, Rotated, SimVQ, VectorQuantizer
+from codeword import (
+    Cosine,
+    Normalized,
+    ProductQuantizer,
+    Projected,
+    ResidualQuantizer,
+    Rotated,
+    SimVQ,
+    UnitScale,
+    VectorQuantizer,
+)
 
 RULE = 1e-6  # of |x - mu|^2 + |c - mu|^2: two codewords closer than that may both be called the nearest
 
@@ -83,6 +93,11 @@ def _normalized(quantizer, x, codes):
     return found._replace(decoded=found.decoded * deviation + mean)
 
 
+def _unit_scale(quantizer, x, codes):
+    found = walk(quantizer.quantizer, x / x.norm(dim=1, keepdim=True), codes)
+    return found._replace(decoded=found.decoded / found.decoded.norm(dim=1, keepdim=True))
+
+
 _WALKS = {
     VectorQuantizer: _vector,
     ResidualQuantizer: _residual,
@@ -90,4 +105,5 @@ _WALKS = {
     Projected: _projected,
     Rotated: _rotated,
     Normalized: _normalized,
+    UnitScale: _unit_scale,
 }

@@ -121,7 +121,9 @@ def report_failures(work: Sequence[tuple[Path, Path]], do: Callable[[tuple[Path,
             do(pair, f"{number} of {len(work)}")
         except (ValueError, OSError) as error:
             failed += 1
-            print(f"codeword: {pair[0]}: {one_line(error)}", file=sys.stderr)
+            said = one_line(error)
+            named = said if said.startswith(str(pair[0])) else f"{pair[0]}: {said}"
+            print(f"codeword: {named}", file=sys.stderr)
     if failed:
         raise ValueError(f"{failed} of {len(work)} files failed, see above; the others are done")
 

@@ -26,7 +26,7 @@ class Compress:
     """Turn audio into a .cw file, or a folder of audio into a folder of them."""
 
     source: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="AUDIO")]]
-    """Audio file of any format and rate, - for WAV or FLAC from standard input, or a folder."""
+    """Audio file of any format and rate, - for standard input, or a folder."""
     out: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
     """File of codes, .cw, - for standard output, or a folder."""
     model: Annotated[Path, tyro.conf.arg(metavar="MODEL")] = Path("speech-16k")

@@ -129,7 +129,7 @@ class EvaluateAudio:
             value = getattr(self, field.name)
             if field.name in ("model", "recordings", "out", "report", "overwrite") or value == field.default:
                 continue
-            words.append(f"--{field.name}")
+            words.append("--" + field.name.replace("_", "-"))
             if value is not True:
                 words += map(str, value if isinstance(value, tuple) else (value,))
         return shlex.join(words)

@@ -21,14 +21,25 @@ from codeword.cli.demo import Demo
 from codeword.cli.encode import Encode
 from codeword.cli.evaluate import EvaluateAudio, EvaluateVectors
 from codeword.cli.export import ExportAudio
+from codeword.cli.extract import Extract
+from codeword.cli.finetune import EvaluateClassifier, Finetune
 from codeword.cli.index import Index
 from codeword.cli.inspect import Inspect
+from codeword.cli.pretrain import Pretrain
+from codeword.cli.probe import Probe
+from codeword.cli.recipes import Recipes
 from codeword.cli.search import Search
+from codeword.cli.tokens import EvaluateTokens, Tokens
 from codeword.cli.train import TrainAudio, TrainVectors
 
 VERBS = {
     "train vectors": TrainVectors,
     "train audio": TrainAudio,
+    "pretrain": Pretrain,
+    "finetune": Finetune,
+    "probe": Probe,
+    "extract": Extract,
+    "tokens": Tokens,
     "compress": Compress,
     "decompress": Decompress,
     "encode": Encode,
@@ -37,9 +48,12 @@ VERBS = {
     "search": Search,
     "evaluate vectors": EvaluateVectors,
     "evaluate audio": EvaluateAudio,
+    "evaluate tokens": EvaluateTokens,
+    "evaluate classifier": EvaluateClassifier,
     "inspect": Inspect,
     "data check": CheckData,
     "export audio": ExportAudio,
+    "recipes": Recipes,
     "complexity": Complexity,
     "demo": Demo,
 }

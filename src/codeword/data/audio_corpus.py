@@ -208,6 +208,8 @@ def manifest(
         AudioError: In one line, if it is missing, no CSV with such columns, or empty; it names the line.
     """
     path = Path(path)
+    if not path.exists():
+        raise AudioError(f"{path} does not exist: give a folder of audio files, or a .csv manifest")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

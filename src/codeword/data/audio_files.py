@@ -3,9 +3,11 @@
 libsndfile (WAV, FLAC, Ogg, Opus, MP3, AIFF ...) comes first; what it does not know goes to PyAV, an extra.
 """
 
+import io
 import os
+import struct
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +19,12 @@ from torch import Tensor
 from codeword.data import audio_media
 from codeword.data.audio_errors import AudioError
 from codeword.data.audio_wav import missing_bytes
+from codeword.data.tar_members import MemberFile
 
 # libsndfile's figure for a length that nothing tells is larger; no real file comes near.
 UNKNOWN = 1 << 60
 _BLOCK = 1 << 16
+_MP3_SLACK = 4096  # bytes; encoders count the frame that announces, or do not
 _BAD_FILE = 7  # "file does not exist": what libsndfile says of an MP3 without a frame, when it has the file in hand
 
 
@@ -33,6 +37,9 @@ class SequentialFile(soundfile.SoundFile):
     def next_frames(self, count: int) -> npt.NDArray[np.float32]:
         """The next frames ``(channels, time)``, fewer at the end."""
         return np.ascontiguousarray(cast(npt.NDArray[np.float32], self.read(count, dtype="float32", always_2d=True)).T)
+
+
+AnyFile = str | os.PathLike[str] | MemberFile
 
 
 class AudioInfo(NamedTuple):
@@ -54,13 +61,13 @@ class AudioInfo(NamedTuple):
         return self.frames / self.rate
 
 
-def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
+def audio_info(path: AnyFile) -> AudioInfo:
     """Length, rate and channels of an audio file.
 
     Raises:
         AudioError: In one line, if the file is missing, no audio, damaged, or needs the extra ``media``.
     """
-    path = readable(path)
+    path = _begin(path)
     try:
         with SequentialFile(path) as file:
             check_complete(file, path)
@@ -70,9 +77,7 @@ def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
         return AudioInfo(*audio_media.media_info(path, reason(error)))
 
 
-def read_audio(
-    path: str | os.PathLike[str], start: int = 0, frames: int | None = None
-) -> Float[Tensor, "channels time"]:
+def read_audio(path: AnyFile, start: int = 0, frames: int | None = None) -> Float[Tensor, "channels time"]:
     """Frames ``start`` to ``start + frames`` of a file, as the same slice of the whole would be; full scale is 1.
 
     Where the file ends earlier there are fewer, as in a slice. A file without samples gives ``(channels, 0)``.
@@ -87,13 +92,11 @@ def read_audio(
     return torch.from_numpy(read_frames(path, start, frames))
 
 
-def read_frames(
-    path: str | os.PathLike[str], start: int = 0, frames: int | None = None
-) -> Float[np.ndarray, "channels time"]:
+def read_frames(path: AnyFile, start: int = 0, frames: int | None = None) -> Float[np.ndarray, "channels time"]:
     """``read_audio`` as an array; it lets other threads run while it decodes."""
     if start < 0 or (frames is not None and frames < 0):
         raise ValueError(f"a part of a file starts and lasts 0 frames or more: got start={start}, frames={frames}")
-    path = readable(path)
+    path = _begin(path)
     try:
         audio = _read_sndfile(path, start, frames)
     except soundfile.LibsndfileError as error:
@@ -137,14 +140,39 @@ def check_finite(audio: Float[np.ndarray, "channels time"], start: int, name: st
         )
 
 
-def check_complete(file: soundfile.SoundFile, path: Path) -> None:
-    """Refuse a WAV file that is shorter than its header says, which libsndfile would pass over.
+def check_complete(file: soundfile.SoundFile, path: Path | MemberFile) -> None:
+    """Refuse a WAV or MP3 file that is shorter than its header says, which libsndfile would pass over.
 
     Raises:
         AudioError: It says how much is missing.
     """
-    if file.format in ("WAV", "WAVEX", "RF64") and path.is_file() and (lost := missing_bytes(path)):
+    if file.format not in ("WAV", "WAVEX", "RF64", "MP3") or not (isinstance(path, MemberFile) or path.is_file()):
+        return
+    # A file of its own: libsndfile would lose its place in a member.
+    with io.BytesIO(path.getvalue()) if isinstance(path, MemberFile) else path.open("rb") as other:
+        lost = missing_mp3_bytes(other) if file.format == "MP3" else missing_bytes(other, str(path))
+    if lost:
         raise AudioError(f"{path} is truncated: {lost} bytes of what its header announces are missing")
+
+
+def missing_mp3_bytes(file: BinaryIO) -> int:
+    """How many bytes an MP3 lacks of those that its first frame announces; 0 where it announces none.
+
+    A file without the frame called Xing or Info, as of constant rate, says nothing of its length.
+    """
+    start = file.read(10)
+    # The size of a tag has seven bits in a byte.
+    tag = 10 + sum(byte << shift for byte, shift in zip(start[6:], (21, 14, 7, 0), strict=False))
+    begin = tag if start[:3] == b"ID3" else 0
+    size = file.seek(0, io.SEEK_END) - begin
+    file.seek(begin)
+    frame = file.read(256)
+    place = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if place < 0:
+        return 0
+    flags, *counts = struct.unpack(">III", frame[place + 4 : place + 16].ljust(12, b"\0"))
+    announced = counts[flags & 1] if flags & 2 else 0
+    return announced - size if announced > size + _MP3_SLACK else 0
 
 
 def reason(error: soundfile.LibsndfileError) -> str:
@@ -155,7 +183,17 @@ def reason(error: soundfile.LibsndfileError) -> str:
     return said[:1].lower() + said[1:] if said else "its data is damaged"
 
 
-def _read_sndfile(path: Path, start: int, frames: int | None) -> npt.NDArray[np.float32]:
+def _begin(path: AnyFile) -> Path | MemberFile:
+    """A file with something in it, at its first byte."""
+    if not isinstance(path, MemberFile):
+        return readable(path)
+    if not path.seek(0, io.SEEK_END):
+        raise AudioError(f"{path} is empty (0 bytes): give an audio file")
+    path.seek(0)
+    return path
+
+
+def _read_sndfile(path: Path | MemberFile, start: int, frames: int | None) -> npt.NDArray[np.float32]:
     with SequentialFile(path) as file:
         check_complete(file, path)
         stop = file.frames if frames is None else min(start + frames, file.frames)

@@ -29,8 +29,7 @@ def table(path: Path, *columns: str) -> list[dict[str, str]]:
 
 def split_within(name: str) -> str:
     """The split that is a word of the name of a list, such as ``eval_segments``; empty if none is."""
-    words = re.findall(r"[a-z]+", name.lower())
-    return next((split for word in words if (split := "test" if word == "eval" else split_of(word))), "")
+    return next(filter(None, map(split_of, re.findall(r"[a-z]+\d*", name.lower()))), "")
 
 
 def is_esc50(home: Path) -> bool:

@@ -9,8 +9,10 @@ from codeword.data.audio_corpus import EXTENSIONS, AudioEntry, scan
 from codeword.data.audio_layouts import audio_manifest, esc50, is_esc50, is_speech_commands, speech_commands
 from codeword.data.folders import ListingError, list_folder
 from codeword.data.listing import BadItem, Item, Listing
+from codeword.data.shard_listings import has_shards, list_shards
+from codeword.data.tar_members import is_tar
 
-_KNOWN = "a folder of audio, a .json list or a .csv table"
+_KNOWN = "a folder of audio, tar shards, a .json list or a .csv table"
 _SPARE_SECONDS = 1.0  # a file this much longer than a segment holds more than the segment
 
 
@@ -21,11 +23,11 @@ def list_audio(
     labels: str | os.PathLike[str] | None = None,
     index: str | os.PathLike[str] | None = None,
 ) -> Listing:
-    """What an audio data set holds; every header is read, nothing is decoded.
+    """What an audio data set holds; every header is read (not in tar shards), nothing is decoded.
 
     Recognised are ESC-50 and Speech Commands as unpacked; AudioSet by its JSON lists or its CSV files of segments, or a
-    folder with them; a CSV table of files; a folder per class, also within folders of splits; any other folder of
-    audio.
+    folder with them; a CSV table of files; a folder per class, also within folders of splits; a folder of tar
+    shards, or one; any other folder of audio.
 
     Args:
         path: A folder, or a ``.json`` or ``.csv`` list.
@@ -52,11 +54,15 @@ def _of_folder(path: Path, root: Path | None, labels: Path | None) -> Listing:
         return audioset.segments(segments, root or path, labels)
     if lists := list(filter(audioset.is_list, path.glob("*.json"))):
         return audioset.lists(lists, root, labels)
+    if has_shards(path):  # only now: what was unpacked beside its archive is taken as it lies there
+        return list_shards(path, "audio")
     return list_folder(path, "audio", EXTENSIONS)
 
 
 def _of_file(path: Path, root: Path | None, labels: Path | None) -> Listing:
     kind = path.suffix.lower()
+    if path.is_file() and has_shards(path):
+        return list_shards(path, "audio")
     if not path.is_file() or kind not in (".json", ".csv"):
         raise ListingError(f"{path} is {'no list' if path.is_file() else 'missing'}: give {_KNOWN}")
     if kind == ".json":
@@ -69,13 +75,16 @@ def _of_file(path: Path, root: Path | None, labels: Path | None) -> Listing:
 
 
 def _checked(listing: Listing, index: str | os.PathLike[str] | None) -> Listing:
-    """The items whose file can be read and lasts until they begin."""
-    paths = dict.fromkeys(str(item.path) for item in listing.items)
+    """The items whose file can be read and lasts until they begin; those of tar shards are not looked at."""
+    paths = dict.fromkeys(str(item.path) for item in listing.items if not is_tar(item.path))
     corpus = scan([AudioEntry(path=path) for path in paths], index=index)
     seconds = {clip.entry.path: clip.seconds for clip in corpus.clips}
     bad = [*listing.bad, *(BadItem(Path(path), reason) for path, reason in corpus.bad)]
     items = []
     for listed in listing.items:
+        if is_tar(listed.path):
+            items.append(listed)
+            continue
         if (lasts := seconds.get(str(listed.path))) is None:
             continue
         item = _cut(listed, lasts) if listing.layout == audioset.SEGMENTS else listed

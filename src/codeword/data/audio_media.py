@@ -11,11 +11,8 @@ import numpy.typing as npt
 
 from codeword.data.audio_errors import AudioError
 from codeword.data.audio_wav import Readable
-
-# PyAV is imported late, so its objects have no names here: a container, a stream of it, and a decoded frame.
-Container = Any
-Stream = Any
-Frame = Any
+from codeword.data.av_files import Container, Frame, Stream, decoding, opened, source_name
+from codeword.data.tar_members import MemberFile
 
 # Files without a container, whose format only their name tells.
 _BARE = {".g722": "g722", ".g726": "g726", ".sln": "s16le"}
@@ -23,7 +20,7 @@ _BARE = {".g722": "g722", ".g726": "g726", ".sln": "s16le"}
 _PREROLL_SECONDS = 0.5
 
 
-def media_info(path: Path, reason: str) -> tuple[int, int, int]:
+def media_info(path: Path | MemberFile, reason: str) -> tuple[int, int, int]:
     """Frames, rate and channels, counted by decoding: containers round lengths and leave out what encoders pad.
 
     Args:
@@ -35,7 +32,7 @@ def media_info(path: Path, reason: str) -> tuple[int, int, int]:
         return frames, stream.rate, stream.channels
 
 
-def read_media(path: Path, start: int, frames: int | None, reason: str) -> npt.NDArray[np.float32]:
+def read_media(path: Path | MemberFile, start: int, frames: int | None, reason: str) -> npt.NDArray[np.float32]:
     """A part of a file, as ``read_frames`` gives it."""
     stop = None if frames is None else start + frames
     with _opened(path, reason) as (container, stream):
@@ -74,34 +71,18 @@ def frame_samples(frame: Frame) -> npt.NDArray[np.float32]:
 
 @contextmanager
 def _opened(source: Path | Readable, reason: str) -> Iterator[tuple[Container, Stream]]:
-    name = _name(source)
-    try:
-        import av
-    except ImportError as error:
-        raise AudioError(
-            f"{name} cannot be read: {reason}; for m4a, mp4, webm, g722 and others pip install 'codeword[media]'"
-        ) from error
-    bare = _BARE.get(source.suffix.lower()) if isinstance(source, Path) else None
-    try:
-        container = av.open(str(source) if isinstance(source, Path) else source, mode="r", format=bare)
-    except (av.FFmpegError, ValueError) as error:
-        raise AudioError(f"{name} is no audio: {reason}") from error
-    with container:
-        if not container.streams.audio:
-            raise AudioError(f"{name} holds no audio")
-        stream = container.streams.audio[0]
+    bare = _BARE.get(Path(source_name(source)).suffix.lower())
+    if isinstance(source, MemberFile):
+        source.seek(0)
+    with opened(source, "audio", AudioError, reason=reason, bare=bare) as (container, stream):
         if not stream.rate or not stream.channels:
-            raise AudioError(f"{name} is damaged: no rate or no channels")
+            raise AudioError(f"{source_name(source)} is damaged: no rate or no channels")
         yield container, stream
 
 
 def _frames(container: Container, stream: Stream, source: Path | Readable) -> Iterator[Frame]:
-    import av
-
-    try:
+    with decoding(source_name(source), AudioError):
         yield from container.decode(stream)
-    except av.FFmpegError as error:
-        raise AudioError(f"{_name(source)} is truncated or damaged: {error.strerror or error}") from error
 
 
 def _seek(container: Container, stream: Stream, start: int) -> int | None:
@@ -118,7 +99,3 @@ def _position(frame: Frame, stream: Stream) -> int:
     if frame.pts is None or stream.time_base is None:
         raise AudioError(f"{stream.name} without time stamps: frames cannot be told apart")
     return round((frame.pts - (stream.start_time or 0)) * stream.time_base * stream.rate)
-
-
-def _name(source: Path | Readable) -> str:
-    return str(source) if isinstance(source, Path) else "the stream"

@@ -9,6 +9,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,12 +19,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from codeword.data.audio_corpus import AudioClip, AudioEntry, Corpus
+from codeword.data.audio_corpus import AudioClip, AudioEntry
 from codeword.data.audio_errors import AudioError
-from codeword.data.audio_files import audio_info
+from codeword.data.audio_files import AudioInfo, audio_info
 from codeword.data.audio_resample import fitted, mix
-from codeword.data.audio_source import FileSource
+from codeword.data.audio_source import read_part
+from codeword.data.channel_statistics import channel_statistics
 from codeword.data.listing import Item, Listing
+from codeword.data.tar_members import MemberFile, is_tar
 from codeword.functional.filterbank import FLOOR, MelConfig, frame_counts, log_mel
 from codeword.quantizers.config import register
 
@@ -92,13 +96,15 @@ def read_sample(item: Item, config: AudioSampleConfig, generator: torch.Generato
 
     Raises:
         AudioError: If it cannot be read, or is empty.
+        TarError: If it is in a tar file that is damaged.
     """
     mel = config.mel
+    file = _opened(item.path, item.place)
     clip = _clip(item)
     wanted = mel.samples(config.frames)
     spare = max(clip.frames - -(-wanted * clip.rate // mel.rate), 0)
     start = 0 if generator is None else int(torch.randint(spare + 1, (), generator=generator))
-    audio = mix(FileSource(Corpus((clip,))).read(0, start, wanted, mel.rate), 1)
+    audio = mix(read_part(file, clip, start, wanted, mel.rate), 1)
     audio = torch.from_numpy(fitted(audio - audio.mean(), max(audio.shape[1], mel.frame_samples)))
     values = log_mel(audio, mel.rate, mel)
     return AudioSample(
@@ -128,29 +134,30 @@ def statistics(listing: Listing, config: AudioSampleConfig, *, clips: int = 1000
     Raises:
         AudioError: If none of them can be read, or all are silent alike.
     """
-    chosen = sorted({number * len(listing) // clips for number in range(clips)}) if clips < len(listing) else None
-    items = listing.items if chosen is None else [listing.items[number] for number in chosen]
-    count, total, squares, last = 0, 0.0, 0.0, "there are no items"
-    for item in items:
-        try:
-            sample = read_sample(item, config)
-        except AudioError as error:
-            last = str(error)
-            continue
-        values = sample.values[0, sample.valid].double()
-        count += values.numel()
-        total += values.sum().item()
-        squares += values.square().sum().item()
-    if not count:
-        raise AudioError(f"no statistics: none of {len(items)} items can be read: {last}")
-    mean = total / count
-    if (variance := squares / count - mean**2) < 1e-9:
-        raise AudioError(f"no statistics: all of {len(items)} items are silent")
-    return MelStatistics(mean=mean, deviation=variance**0.5)
+
+    def read(item: Item) -> Float[Tensor, "1 values"]:
+        sample = read_sample(item, config)
+        return sample.values[:, sample.valid].flatten(1)
+
+    try:
+        found = channel_statistics(listing, read, items=clips)
+    except ValueError as error:
+        raise AudioError(str(error)) from error
+    return MelStatistics(mean=found.mean[0], deviation=found.deviation[0])
+
+
+def _opened(path: Path, place: int) -> Path | MemberFile:
+    return MemberFile(path, place) if is_tar(path) else path
+
+
+@lru_cache(maxsize=1 << 16)
+def _info(path: Path, place: int, _changed: int) -> AudioInfo:
+    """What a header says, once: what PyAV reads has to be decoded to know how long it is."""
+    return audio_info(_opened(path, place))
 
 
 def _clip(item: Item) -> AudioClip:
-    info = audio_info(item.path)
+    info = _info(item.path, item.place, item.path.stat().st_mtime_ns if item.path.exists() else 0)
     first = round(item.start * info.rate)
     rest = info.frames - first
     frames = rest if item.seconds is None else min(round(item.seconds * info.rate), rest)

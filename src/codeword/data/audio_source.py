@@ -5,8 +5,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from codeword.data.audio_corpus import Corpus
-from codeword.data.audio_files import read_frames
+from codeword.data.audio_corpus import AudioClip, Corpus
+from codeword.data.audio_files import AnyFile, read_frames
 from codeword.data.audio_resample import fitted, margin, period, resample
 
 
@@ -36,14 +36,19 @@ class FileSource:
 
     def read(self, number: int, start: int, samples: int, rate: int) -> Float[np.ndarray, "_ time"]:
         clip = self.corpus.clips[number]
-        wanted = min(-(-samples * clip.rate // rate), clip.frames - start)
-        first = clip.first + start
-        if clip.rate == rate:
-            return read_frames(clip.entry.path, first, wanted)
-        around = margin(clip.rate, rate)
-        # A whole number of periods of both rates, so that the resampled part falls on the same instants.
-        step = period(clip.rate, rate)
-        before = min(around, first // step * step)
-        audio = read_frames(clip.entry.path, first - before, before + wanted + around)
-        out = resample(audio, clip.rate, rate)[:, before * rate // clip.rate :]
-        return fitted(out, min(samples, -(-wanted * rate // clip.rate)))
+        return read_part(clip.entry.path, clip, start, samples, rate)
+
+
+def read_part(file: AnyFile, clip: AudioClip, start: int, samples: int, rate: int) -> Float[np.ndarray, "_ time"]:
+    """A part of a clip that lies in a file, as ``ClipSource`` gives it."""
+    wanted = min(-(-samples * clip.rate // rate), clip.frames - start)
+    first = clip.first + start
+    if clip.rate == rate:
+        return read_frames(file, first, wanted)
+    around = margin(clip.rate, rate)
+    # A whole number of periods of both rates, so that the resampled part falls on the same instants.
+    step = period(clip.rate, rate)
+    before = min(around, first // step * step)
+    audio = read_frames(file, first - before, before + wanted + around)
+    out = resample(audio, clip.rate, rate)[:, before * rate // clip.rate :]
+    return fitted(out, min(samples, -(-wanted * rate // clip.rate)))

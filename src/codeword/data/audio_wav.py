@@ -1,8 +1,8 @@
 """WAV, read and written front to back: for pipes, which cannot seek, for files cut short, and for more than 4 GB."""
 
+import io
 import struct
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -68,11 +68,10 @@ def read_wav_header(source: Readable, name: str) -> WavHeader:
     return WavHeader(rate, channels, _subtype(code, bits), long_size if unknown else size)
 
 
-def missing_bytes(path: Path) -> int:
+def missing_bytes(file: io.BufferedIOBase, name: str) -> int:
     """Bytes of samples that the header of a WAV file announces and the file lacks; 0 where it does not know."""
-    with path.open("rb") as file:
-        size = read_wav_header(file, str(path)).size
-        return 0 if size is None else max(size - (path.stat().st_size - file.tell()), 0)
+    size, place = read_wav_header(file, name).size, file.tell()
+    return 0 if size is None else max(size - (file.seek(0, io.SEEK_END) - place), 0)
 
 
 def _layout(body: bytes) -> tuple[int, int, int, int]:

@@ -10,7 +10,7 @@
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -27,12 +27,13 @@ _HEAD = 4096  # bytes of a JSON file that tell what it is
 
 
 class _Row(NamedTuple):
-    """A line of a list: file or recording, identifiers of its classes, start and end in seconds."""
+    """A line of a list: file or recording, identifiers of its classes, and which part of which recording it is."""
 
     name: str
     labels: tuple[str, ...]
     start: float = 0.0
-    end: float = 0.0
+    seconds: float | None = None
+    group: str = ""
 
 
 def is_segments(path: Path) -> bool:
@@ -67,28 +68,28 @@ def lists(paths: Iterable[Path], root: Path | None, labels: Path | None) -> List
 
 
 def _segments(path: Path, files: Mapping[str, list[Path]], root: Path, labels: Path | None) -> Listing:
-    rows = _segment_rows(path)
-    names = _class_names(path, labels, rows)
-    split = split_within(path.stem)
+    def find(name: str) -> tuple[Path, str]:
+        found = _found(name, files)
+        return (found, "") if found else (root / name, f"no audio file below {root} is called {name}*")
+
+    return _listed(path, SEGMENTS, _segment_rows(path), labels, find)
+
+
+def _listed(
+    path: Path, layout: str, rows: Sequence[_Row], labels: Path | None, find: Callable[[str], tuple[Path, str]]
+) -> Listing:
+    """A list with the files of its rows, and why there is none."""
+    names, split = _class_names(path, labels, rows), split_within(path.stem)
     items: list[Item] = []
     bad: list[BadItem] = []
     for row in rows:
-        found = _found(row.name, files)
-        if found is None:
-            bad.append(BadItem(root / row.name, f"no audio file below {root} is called {row.name}*"))
-        elif unknown := _unknown(row, names, path):
-            bad.append(BadItem(found, unknown))
-        else:
-            item = Item(
-                path=found,
-                labels=tuple(names[label] for label in row.labels),
-                split=split,
-                group=row.name,
-                start=row.start,
-                seconds=row.end - row.start,
-            )
-            items.append(item)
-    return Listing("audio", SEGMENTS, tuple(items), tuple(names.values()), tuple(bad))
+        file, fault = find(row.name)
+        if fault := fault or _unknown(row, names, path):
+            bad.append(BadItem(file, fault))
+            continue
+        told = tuple(names[label] for label in row.labels)
+        items.append(Item(path=file, labels=told, split=split, group=row.group, start=row.start, seconds=row.seconds))
+    return Listing("audio", layout, tuple(items), tuple(names.values()), tuple(bad))
 
 
 def _segment_rows(path: Path) -> list[_Row]:
@@ -98,12 +99,12 @@ def _segment_rows(path: Path) -> list[_Row]:
             continue
         try:
             name, start, end, mids = fields
-            row = _Row(name, _identifiers(mids), float(start), float(end))
+            begins, ends = float(start), float(end)
         except ValueError as error:
             raise ListingError(f'{path}, line {number}: expected YTID, start, end, "mids": got {fields}') from error
-        if not 0 <= row.start < row.end:
+        if not 0 <= begins < ends:
             raise ListingError(f"{path}, line {number}: the end comes after the start, got {start} to {end}")
-        rows.append(row)
+        rows.append(_Row(name, _identifiers(mids), begins, ends - begins, name))
     return rows
 
 
@@ -116,18 +117,10 @@ def _found(name: str, files: Mapping[str, list[Path]]) -> Path | None:
 
 
 def _list(path: Path, root: Path | None, labels: Path | None) -> Listing:
-    rows = _list_rows(path)
-    names = _class_names(path, labels, rows)
-    split = split_within(path.stem)
-    items: list[Item] = []
-    bad: list[BadItem] = []
-    for row in rows:
-        file = path.parent / row.name if root is None else root / row.name.lstrip("/")
-        if unknown := _unknown(row, names, path):
-            bad.append(BadItem(file, unknown))
-        else:
-            items.append(Item(path=file, labels=tuple(names[label] for label in row.labels), split=split))
-    return Listing("audio", "an AudioSet JSON list", tuple(items), tuple(names.values()), tuple(bad))
+    def find(name: str) -> tuple[Path, str]:
+        return (path.parent / name if root is None else root / name.lstrip("/")), ""
+
+    return _listed(path, "an AudioSet JSON list", _list_rows(path), labels, find)
 
 
 def _list_rows(path: Path) -> list[_Row]:

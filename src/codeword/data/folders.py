@@ -7,8 +7,9 @@ from pathlib import Path
 
 from codeword.data.listing import BadItem, Item, Kind, Listing, classes_of
 
-_SPLIT = re.compile(r"(train|val|dev|test|t10k)(ing|id|idation)?(?![a-z])", re.IGNORECASE)
-_NAMES = {"dev": "val", "t10k": "test"}
+_SPLIT = re.compile(r"(train|val|dev|test|t10k|eval)(ing|id|idation|uation)?(?![a-z])", re.IGNORECASE)
+_FOLD = re.compile(r"fold[-_ ]?(\d+)(?![a-z\d])", re.IGNORECASE)
+_NAMES = {"dev": "val", "t10k": "test", "eval": "test"}
 
 
 class ListingError(ValueError):
@@ -32,7 +33,12 @@ def files_below(folder: Path, extensions: Iterable[str]) -> list[Path]:
 
 
 def split_of(name: str) -> str:
-    """The split that the name of a folder or a file begins with, such as ``val`` for ``validation_288px``."""
+    """The split that the name of a folder or a file begins with, such as ``val`` for ``validation_288px``.
+
+    ``eval`` and ``evaluation`` are ``test``; ``fold3`` and ``fold_03`` are ``fold3``.
+    """
+    if fold := _FOLD.match(name):
+        return f"fold{int(fold[1])}"
     found = _SPLIT.match(name)
     return "" if found is None else _NAMES.get(found[1].lower(), found[1].lower())
 
@@ -40,9 +46,9 @@ def split_of(name: str) -> str:
 def list_folder(folder: Path, kind: Kind, extensions: Iterable[str]) -> Listing:
     """Files by folders: of classes, of splits with classes, of splits, or plain.
 
-    The first folders are splits if all that hold files are called like one (``train``, ``val``, ``test`` ...), and
-    classes otherwise; a class may have folders of its own. Files beside folders of classes have no class: they are
-    named among what was left out.
+    The first folders are splits if all that hold files are called like one (``train``, ``val``, ``test``, ``fold1``
+    ...), and classes otherwise; a class may have folders of its own. Files beside folders of classes have no class:
+    they are named among what was left out.
 
     Raises:
         ListingError: If there is no such file.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from codeword.data.image_arrays import ImageError, array_image, holds_many
 from codeword.data.listing import Item
-from codeword.data.tar_members import is_tar, read_member
+from codeword.data.tar_members import MemberFile, is_tar
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,8 +36,8 @@ def read_image(item: Item | Path | str, *, channels: int | None = None) -> UInt8
         raise ValueError(f"an image has 1 channel or 3, got {channels}")
     item = item if isinstance(item, Item) else Item(path=Path(item))
     if is_tar(item.path):
-        data = read_member(item.path, item.place)
-        pixels = _decode(io.BytesIO(data), f"{item.path}, byte {item.place}", channels)
+        member = MemberFile(item.path, item.place)
+        pixels = _decode(member, str(member), channels)
     elif holds_many(item.path):
         pixels = _recolour(array_image(item.path, item.place), channels)
     else:

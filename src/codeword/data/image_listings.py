@@ -4,12 +4,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from codeword.data.folders import ListingError, list_folder, split_of
+from codeword.data.folders import ListingError, split_of
 from codeword.data.image_arrays import ImageError, cifar_batch, idx_array, idx_shape, is_cifar, is_idx, read_pickle
 from codeword.data.image_files import EXTENSIONS
 from codeword.data.listing import BadItem, Item, Listing, classes_of
-from codeword.data.manifests import list_manifest
-from codeword.data.shard_listings import has_shards, list_shards
+from codeword.data.plain_listings import list_plain
 
 _KNOWN = "a folder of images, IDX or CIFAR files, tar shards, or a .csv table with a column path"
 _IMAGES = re.compile(r"images([-.]idx)3(-ubyte)")
@@ -30,30 +29,12 @@ def list_images(path: Path | str) -> Listing:
         ListingError: If it is none of these.
     """
     path = Path(path)
-    if not path.exists():
-        raise ListingError(f"{path} does not exist: give {_KNOWN}")
-    if has_shards(path):
-        return list_shards(path, "image")
-    if path.is_file():
-        return _file(path)
-    files = sorted(file for file in path.iterdir() if file.is_file())
-    if any(_is_images(file) for file in files):
-        return _idx([file for file in files if _is_images(file)])
-    if batches := [file for file in files if is_cifar(file)]:
-        return _cifar(path, batches)
-    return list_folder(path, "image", EXTENSIONS)
-
-
-def _file(path: Path) -> Listing:
-    if path.suffix.lower() == ".csv":
-        return list_manifest(path, "image")
-    if _is_images(path):
-        return _idx([path])
-    if is_cifar(path):
-        return _cifar(path.parent, [path])
-    if path.suffix.lower() in EXTENSIONS:
-        return Listing("image", "one image", (Item(path=path),))
-    raise ListingError(f"{path} is no image that is known by its name: give {_KNOWN}")
+    files = [path] if path.is_file() else sorted(file for file in path.glob("*") if file.is_file())
+    if images := list(filter(_is_images, files)):
+        return _idx(images)
+    if batches := list(filter(is_cifar, files)):
+        return _cifar(batches[0].parent, batches)
+    return list_plain(path, "image", EXTENSIONS, _KNOWN)
 
 
 def _is_images(path: Path) -> bool:

@@ -17,6 +17,7 @@ _NAMES = {
     "start": ("start",),
     "seconds": ("seconds",),
 }
+PATH_NAMES = _NAMES["path"]
 _BETWEEN = ";"  # labels of one file
 
 

@@ -1,5 +1,6 @@
 """Members of tar files, found and read by their place: nothing is unpacked, nothing but the member is read."""
 
+import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,26 @@ class Member(NamedTuple):
     name: str
     place: int
     size: int
+
+
+class MemberFile(io.BytesIO):
+    """A member of a tar file in memory, to be read as any file; as text it is the names of both.
+
+    Args:
+        path: The tar file.
+        place: Byte at which the header of the member begins.
+
+    Raises:
+        TarError: If no header is there, or the file ends within the data.
+    """
+
+    def __init__(self, path: Path, place: int):
+        name, data = named_member(path, place)
+        super().__init__(data)
+        self.name = f"{path}, {name}"
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def is_tar(path: Path) -> bool:

@@ -1,28 +1,25 @@
 """Clips from video files by their time stamps, through PyAV, which the extra ``media`` brings."""
 
-import io
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from codeword.data.av_files import Container, Frame, Stream, decoding, opened
 from codeword.data.listing import Item
-from codeword.data.tar_members import is_tar, read_member
+from codeword.data.tar_members import MemberFile, is_tar
+from codeword.quantizers.config import register
 
 EXTENSIONS = frozenset(
     {".mp4", ".m4v", ".mkv", ".webm", ".avi", ".mov", ".mpg", ".mpeg", ".ts", ".ogv", ".wmv", ".flv", ".3gp"}
 )
-# PyAV is imported late, so its objects have no names here: a container, a stream of it, and a decoded frame.
-Container = Any
-Stream = Any
-Frame = Any
 _NEAR = 0.1  # of a frame: how far a time stamp may be from the time that is asked for
 _MISSING = 1.0  # seconds that may be missing at the end of a stream, whose length containers round
 
@@ -59,6 +56,7 @@ class Clip(NamedTuple):
     valid: int
 
 
+@register
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig:
     """Which frames make a clip.
@@ -91,7 +89,7 @@ def video_info(item: Item | Path | str) -> VideoInfo:
     Raises:
         VideoError: In one line, if it is missing, damaged or no video.
     """
-    with _opened(_item(item)) as (container, stream):
+    with _opened(_item(item)) as (container, stream, _):
         return VideoInfo(_seconds(container, stream), _rate(stream), stream.height, stream.width)
 
 
@@ -113,7 +111,7 @@ def read_clip(item: Item | Path | str, config: ClipConfig = ClipConfig(), *, whe
     if not 0 <= where <= 1:
         raise ValueError(f"where is a share from 0 to 1 of the places a clip can have, got {where}")
     item = _item(item)
-    with _opened(item) as (container, stream):
+    with _opened(item) as (container, stream, name):
         rate = _rate(stream)
         length = _seconds(container, stream)
         stop = length if item.seconds is None else item.start + item.seconds
@@ -125,16 +123,16 @@ def read_clip(item: Item | Path | str, config: ClipConfig = ClipConfig(), *, whe
         # Headers may tell a length that is wrong: only what the item says ends a clip.
         ends = None if item.seconds is None else item.start + item.seconds - _NEAR / rate
         within = [time for time in times if ends is None or time < ends] or times[:1]
-        frames = [_pixels(frame, config, _name(item)) for frame in _shown(container, stream, _name(item), within)]
+        frames = [_pixels(frame, config, name) for frame in _shown(container, stream, name, within)]
         if not frames:
-            raise VideoError(f"{_name(item)} has no frame at {first:.3f} s: it ends before")
+            raise VideoError(f"{name} has no frame at {first:.3f} s: it ends before")
         if (
             len(frames) < len(within)
             and length is not None
             and min(within[-1], length) - within[len(frames) - 1] > _MISSING
         ):
             lost = within[len(frames)]
-            raise VideoError(f"{_name(item)} is truncated: there is no frame at {lost:.3f} of its {length:.3f} s")
+            raise VideoError(f"{name} is truncated: there is no frame at {lost:.3f} of its {length:.3f} s")
     padded = frames + frames[-1:] * (config.frames - len(frames))
     return Clip(torch.from_numpy(np.stack(padded, axis=1)), len(frames))
 
@@ -143,35 +141,14 @@ def _item(item: Item | Path | str) -> Item:
     return item if isinstance(item, Item) else Item(path=Path(item))
 
 
-def _name(item: Item) -> str:
-    return f"{item.path}, byte {item.place}" if is_tar(item.path) else str(item.path)
-
-
 @contextmanager
-def _opened(item: Item) -> Generator[tuple[Container, Stream], None, None]:
-    name = _name(item)
-    try:
-        import av
-    except ImportError as error:
-        raise VideoError(f"{name} cannot be read without PyAV: pip install 'codeword[media]'") from error
-    source = io.BytesIO(read_member(item.path, item.place)) if is_tar(item.path) else str(item.path)
-    try:
-        container = av.open(source, mode="r")
-    except FileNotFoundError as error:
-        raise VideoError(f"{name} does not exist") from error
-    except (av.FFmpegError, ValueError, OSError) as error:
-        raise VideoError(f"{name} is damaged or no video: {_told(error)}") from error
-    with container:
-        if not container.streams.video:
-            raise VideoError(f"{name} holds no video")
-        stream = container.streams.video[0]
+def _opened(item: Item) -> Generator[tuple[Container, Stream, str], None, None]:
+    source = MemberFile(item.path, item.place) if is_tar(item.path) else item.path
+    name = str(source)
+    with opened(source, "video", VideoError) as (container, stream):
         if not stream.width or not stream.height:
             raise VideoError(f"{name} is damaged: its frames have no size")
-        yield container, stream
-
-
-def _told(error: Exception) -> str:
-    return " ".join(str(getattr(error, "strerror", None) or error).split())
+        yield container, stream, name
 
 
 def _rate(stream: Stream) -> float:
@@ -205,7 +182,7 @@ def _from(container: Container, stream: Stream, name: str, start: float) -> Iter
     """Frames with their times, from one at or before a start on, or from the first."""
     # A stream without a container has neither length nor places, and is not the same after an attempt to seek.
     if start > 0 and stream.time_base and _seconds(container, stream) is not None:
-        with _errors(name):
+        with decoding(name, VideoError):
             container.seek(int(start / stream.time_base) + (stream.start_time or 0), stream=stream)
         frames = _timed(container, stream, name)
         first = next(frames, None)
@@ -213,28 +190,18 @@ def _from(container: Container, stream: Stream, name: str, start: float) -> Iter
             yield first
             yield from frames
             return
-        with _errors(name):
+        with decoding(name, VideoError):
             container.seek(0)  # the index led beyond the place
     yield from _timed(container, stream, name)
 
 
 def _timed(container: Container, stream: Stream, name: str) -> Iterator[tuple[float, Frame]]:
     rate, begin = Fraction(_rate(stream)), stream.start_time or 0
-    with _errors(name):
+    with decoding(name, VideoError):
         for number, frame in enumerate(container.decode(stream)):
             # Streams without a container have no stamps.
             stamp = number / rate if frame.pts is None else (frame.pts - begin) * frame.time_base
             yield float(stamp), frame
-
-
-@contextmanager
-def _errors(name: str) -> Generator[None, None, None]:
-    import av
-
-    try:
-        yield
-    except av.FFmpegError as error:
-        raise VideoError(f"{name} is truncated or damaged: {_told(error)}") from error
 
 
 def _pixels(frame: Frame, config: ClipConfig, name: str) -> UInt8[np.ndarray, "channels height width"]:

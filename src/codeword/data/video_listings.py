@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from codeword.data.folders import ListingError, files_below, list_folder, split_of
+from codeword.data.folders import ListingError, files_below, split_of
 from codeword.data.listing import BadItem, Item, Listing, classes_of
-from codeword.data.manifests import Row, list_manifest, read_rows
-from codeword.data.shard_listings import has_shards, list_shards
+from codeword.data.manifests import Row, read_rows
+from codeword.data.plain_listings import list_plain
 from codeword.data.video_files import EXTENSIONS
 
 _KNOWN = "a folder of videos, tar shards, a .csv table with a column path, or a folder in the layout of Kinetics"
@@ -26,27 +26,15 @@ def list_videos(path: Path | str) -> Listing:
         ListingError: If it is none of these.
     """
     path = Path(path)
-    if not path.exists():
-        raise ListingError(f"{path} does not exist: give {_KNOWN}")
-    if has_shards(path):
-        return list_shards(path, "video")
-    if path.is_file():
-        return _file(path)
-    if tables := [file for file in sorted(path.glob("*.csv")) if _is_kinetics(file)]:
-        return _kinetics(path, tables)
-    return list_folder(path, "video", EXTENSIONS)
-
-
-def _file(path: Path) -> Listing:
-    if path.suffix.lower() == ".csv":
-        return _kinetics(path.parent, [path]) if _is_kinetics(path) else list_manifest(path, "video")
-    if path.suffix.lower() in EXTENSIONS:
-        return Listing("video", "one video", (Item(path=path),))
-    raise ListingError(f"{path} is no video that is known by its name: give {_KNOWN}")
+    if tables := list(filter(_is_kinetics, [path] if path.is_file() else sorted(path.glob("*.csv")))):
+        return _kinetics(tables[0].parent, tables)
+    return list_plain(path, "video", EXTENSIONS, _KNOWN)
 
 
 def _is_kinetics(table: Path) -> bool:
     """By the header line, or by a first line of such cells."""
+    if table.suffix.lower() != ".csv":
+        return False
     try:
         cells = read_rows(table)[0].cells
     except ListingError:

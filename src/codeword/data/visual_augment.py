@@ -1,11 +1,13 @@
 """What happens to images and clips before a network sees them: each a pure function of pixels and a generator.
 
 Pixels are ``(channels, *positions)`` of which the last two positions are height and width: an image, or a clip, of
-which all frames are treated alike. Integers count as 255ths; what comes out is between 0 and 1 until it is normalised.
+which all frames are treated alike. Integers count as 255ths; what comes out is between 0 and 1 until it is
+normalised, at the end of all changes.
 """
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -146,8 +148,7 @@ class CentreCrop(VisualAugmentation):
     ) -> Float[Tensor, "channels *_"]:
         height, width = x.shape[-2:]
         side = max(round(min(height, width) * self.share), 1)
-        top, left = (height - side) // 2, (width - side) // 2
-        return _resized(x[..., top : top + side, left : left + side], self.size, self.size)
+        return _resized(_middle(x, side, side), self.size, self.size)
 
 
 @register
@@ -171,40 +172,9 @@ class HorizontalFlip(VisualAugmentation):
         return _unit(x).flip(-1) if _uniform(0.0, 1.0, generator) < self.chance else _unit(x)
 
 
-@register
-@dataclass(frozen=True, kw_only=True)
-class NormalizeChannels(VisualAugmentation):
-    """Subtract a mean from every channel and divide by a deviation.
-
-    Attributes:
-        mean: Of every channel, or one for all.
-        deviation: Likewise.
-    """
-
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    deviation: tuple[float, ...] = IMAGENET_DEVIATION
-
-    def __post_init__(self) -> None:
-        if len(self.mean) != len(self.deviation) or not all(value > 0 for value in self.deviation):
-            raise ValueError(f"a deviation above 0 is needed for every mean: got {self.mean} and {self.deviation}")
-
-    def __call__(
-        self, x: Shaped[Tensor, "channels *positions"], generator: torch.Generator
-    ) -> Float[Tensor, "channels *_"]:
-        if len(self.mean) not in (1, len(x)):
-            raise ValueError(
-                f"means of {len(self.mean)} channels do not fit an image of {len(x)}: read it with as many"
-            )
-        mean, deviation = (
-            torch.tensor(values, device=x.device).view(-1, *[1] * (x.ndim - 1))
-            for values in (self.mean, self.deviation)
-        )
-        return (_unit(x) - mean) / deviation
-
-
 def image_augmentations(size: int = 224) -> tuple[VisualAugmentation, ...]:
     """What BRIDLE's image encoder is pretrained on: crops of 20 to 100 % of the area, flipped or not."""
-    return RandomResizedCrop(size=size), HorizontalFlip(), NormalizeChannels()
+    return RandomResizedCrop(size=size), HorizontalFlip()
 
 
 def video_augmentations(size: int = 224) -> tuple[VisualAugmentation, ...]:
@@ -212,7 +182,27 @@ def video_augmentations(size: int = 224) -> tuple[VisualAugmentation, ...]:
 
     Note: Its paper names flips, its code has none; where the label is a direction they do harm, so none are here.
     """
-    return MultiScaleCrop(size=size), NormalizeChannels()
+    return (MultiScaleCrop(size=size),)
+
+
+def fitted(x: Shaped[Tensor, "channels *positions"], height: int, width: int) -> Float[Tensor, "channels *_"]:
+    """Of a height and a width: the largest part in the middle that has their shape, resized, bicubic."""
+    scale = min(x.shape[-2] / height, x.shape[-1] / width)
+    part = _middle(x, max(round(height * scale), 1), max(round(width * scale), 1))
+    return _resized(part, height, width)
+
+
+def normalized_channels(
+    x: Shaped[Tensor, "channels *positions"], mean: Sequence[float], deviation: Sequence[float]
+) -> Float[Tensor, "channels *positions"]:
+    """Minus the mean of every channel, or one for all, and divided by its deviation."""
+    shape = (-1, *[1] * (x.ndim - 1))
+    return (_unit(x) - torch.tensor(mean).view(shape)) / torch.tensor(deviation).view(shape)
+
+
+def _middle(x: Shaped[Tensor, "channels *positions"], height: int, width: int) -> Shaped[Tensor, "channels *_"]:
+    top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
+    return x[..., top : top + height, left : left + width]
 
 
 def _check_size(size: int) -> None:

@@ -11,8 +11,8 @@ from codeword.data.image_arrays import holds_many
 from codeword.data.image_files import EXTENSIONS as IMAGES
 from codeword.data.image_listings import list_images
 from codeword.data.listing import BadItem, Item, Kind, Listing
-from codeword.data.manifests import read_rows
-from codeword.data.shard_listings import has_shards, list_shards, shard_kind
+from codeword.data.manifests import PATH_NAMES, read_rows
+from codeword.data.shard_listings import has_shards, shard_kind
 from codeword.data.video_files import EXTENSIONS as VIDEOS
 from codeword.data.video_listings import list_videos
 from codeword.evaluation.data_looks import look
@@ -57,8 +57,6 @@ def recognise(path: Path) -> Kind:
 def open_listing(path: Path, kind: Kind) -> Listing:
     """The listing of a data set of a kind."""
     if kind == "audio":
-        if has_shards(path):
-            return list_shards(path, kind)
         from codeword.data.audio_listings import list_audio
 
         return list_audio(path)
@@ -127,7 +125,7 @@ def _kind_of(name: str) -> Kind | None:
 
 
 def _names(path: Path) -> Iterator[str]:
-    """Names of the files of a data set; of a table, whatever stands in it."""
+    """Names of the files of a data set; of a table, what its column of paths says, or all that stands in it."""
     if path.is_dir():
         found = [str(file) for file in files_below(path, ("",))]
         yield from found
@@ -135,7 +133,10 @@ def _names(path: Path) -> Iterator[str]:
         rows = read_rows(path)
         if "youtube_id" in rows[0].cells:
             yield "clip.mp4"
-        yield from (cell for row in rows for cell in row.cells)
+        # A group or a label may be called like a file.
+        columns = [place for place, name in enumerate(rows[0].cells) if name.lower() in PATH_NAMES]
+        chosen = columns or range(max(len(row.cells) for row in rows))
+        yield from (row.cells[place] for row in rows for place in chosen if place < len(row.cells))
     elif path.suffix.lower() == ".json":  # a list of AudioSet or of its kind
         yield "clip.wav"
     else:

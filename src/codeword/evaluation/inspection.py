@@ -22,6 +22,8 @@ from codeword.formats.audio_payload import AudioHeader, short_fingerprint
 from codeword.formats.container import MAGIC
 from codeword.formats.errors import FormatError
 from codeword.formats.inspection import inspect
+from codeword.formats.tokens import KIND as TOKENS
+from codeword.formats.tokens import TokenHeader
 from codeword.quantizers import Quantizer
 from codeword.search import CodedIndex, FlatIndex, InvertedIndex
 from codeword.training import checkpoint
@@ -83,6 +85,8 @@ def _container(path: Path, tables: FrameTables | None) -> PathReport:
         if found.kind == AUDIO:
             tables = tables or _shipped_tables(AudioHeader.from_fields(found.header))
             described = list(_audio(inspect_audio(path, tables), 8 * found.payload_bytes / 1000))
+        if found.kind == TOKENS:
+            described = list(_tokens(TokenHeader.from_fields(found.header)))
     except FormatError as error:
         raise FormatError(f"{path}, {error.where}", error.problem) from error
     lines = [
@@ -125,6 +129,15 @@ def _audio(found: AudioInspection, payload_kbits: float) -> Iterator[str]:
     for level, (size, share, kbps) in enumerate(zip(header.sizes, found.shares, found.level_kbps, strict=True)):
         yield f"level {level}: {math.log2(size):.2f} bits, in {100 * share:.1f} % of frames, {kbps:.3f} kbps packed"
     yield from _depths(found.depth_per_second)
+
+
+def _tokens(header: TokenHeader) -> Iterator[str]:
+    padding = ", some of them padding" if header.padding else ""
+    yield f"samples: {header.samples}, from number {header.first} of a data set on, each with its name"
+    yield f"patches: {' x '.join(map(str, header.grid))} = {header.patches} of a sample{padding}"
+    yield f"levels: {_short(header.sizes)}, {math.fsum(map(math.log2, header.sizes)):g} bits a patch at fixed width"
+    yield f"tokenizer: {header.tokenizer}"
+    yield f"front end: {header.front_end or 'not said'}"
 
 
 def _depths(per_second: Float64[np.ndarray, " seconds"]) -> Iterator[str]:

@@ -63,18 +63,19 @@ class TokenCache:
 
     def fill(self, *, batch: int = 256, progress: Progress | None = None) -> None:
         """Make the tokens that are not there yet."""
-        count = len(self.samples)
-        for start in range(self.done, count, batch):
-            numbers = list(range(start, min(start + batch, count)))
-            for view in range(self.views):
-                x, valid = self.samples.inputs(numbers, [view] * len(numbers))
-                codes = self._tokenizer.encode(x, valid)
-                kept = torch.where(codes < 0, _LARGEST, codes).cpu().numpy().astype(np.uint16)
-                self._codes[start : start + len(numbers), view] = kept
+        count, step = len(self.samples), max(1, batch // self.views)
+        for start in range(self.done, count, step):
+            stop = min(start + step, count)
+            # All views of a sample at once: some may come from one decoded clip.
+            pairs = [(number, view) for number in range(start, stop) for view in range(self.views)]
+            x, valid = self.samples.inputs(*map(list, zip(*pairs, strict=True)))
+            codes = self._tokenizer.encode(x, valid)
+            kept = torch.where(codes < 0, _LARGEST, codes).cpu().numpy().astype(np.uint16)
+            self._codes[start:stop] = kept.reshape(stop - start, self.views, *kept.shape[1:])
             self._codes.flush()
-            self._write(start + len(numbers))
+            self._write(stop)
             if progress is not None:
-                progress(start + len(numbers), count)
+                progress(stop, count)
 
     def read(self, samples: Sequence[int], views: Sequence[int]) -> Int[Tensor, "batch patches levels"]:
         """Tokens of views of samples; -1 in padding.

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from codeword.functional.ranks import mean_count
 from codeword.nn.transformer import start_xavier
 from codeword.nn.vit import Decoder, DecoderConfig, VisionTransformer, ViTConfig
 from codeword.pretraining.masking import Masking
@@ -67,15 +68,18 @@ class Predictor(nn.Module):
         masking: Masking,
         valid: Bool[Tensor, "batch patches"] | None = None,
     ) -> Prediction:
-        """Predict codes; those of -1, of padding, count nowhere."""
+        """Predict codes; -1, of padding, counts nowhere. In training, means are over the patches of all ranks."""
         wanted = codes.gather(1, masking.masked.unsqueeze(-1).expand(-1, -1, codes.shape[-1])).long()
+        known = (wanted >= 0).sum((0, 1)).float()
+        # Averaging gradients over ranks then gives the mean over all patches.
+        share = (mean_count(known) if self.training else known).clamp_min(1)
         losses: list[Tensor] = []
         right: list[Tensor] = []
         for level, scores in enumerate(self.logits(x, masking, valid)):
             target = wanted[..., level]
-            losses.append(F.cross_entropy(scores.flatten(0, 1).float(), target.flatten(), ignore_index=-1))
-            known = target >= 0
-            right.append(((scores.argmax(-1) == target) & known).sum() / known.sum().clamp_min(1))
+            total = F.cross_entropy(scores.flatten(0, 1).float(), target.flatten(), ignore_index=-1, reduction="sum")
+            losses.append(total / share[level])
+            right.append((scores.argmax(-1) == target).sum() / known[level].clamp_min(1))
         return Prediction(torch.stack(losses).mean(), torch.stack(right))
 
     def arguments(self) -> dict[str, object]:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
+from codeword.data.epoch_order import Window, permutation
 from codeword.quantizers.config import describe
 
 
@@ -27,7 +28,10 @@ class Inputs(NamedTuple):
 class Samples(Protocol):
     """A data set whose inputs are functions of their number and view, and of nothing else."""
 
-    grid: tuple[int, ...]
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Patches along every axis."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -46,37 +50,50 @@ class Order(NamedTuple):
     Epochs are permutations of all samples that follow each other without a gap, so that no sample is left out where the
     last batch of an epoch is not full. From epoch to epoch a sample shows its views in turn.
 
+    A process that reads with several workers gives each of them batches in turn; with another number of ranks or
+    workers a run goes on from the number of its next batch.
+
     Attributes:
         samples: How many there are.
         views: How many every sample has.
         batch: Samples of a batch, all ranks together.
         seed: Of the permutations.
+        repeats: So many views of a sample follow each other, which of a video are cut out of one decoded clip
+            (``FileSamples``); an epoch then has every sample so many times.
+        window: Within what samples are mixed, for disks that are slow to seek; ``None``: all with all.
     """
 
     samples: int
     views: int
     batch: int
     seed: int
+    repeats: int = 1
+    window: Window | None = None
 
     def drawn(self, number: int, rank: int = 0, world_size: int = 1) -> "Drawn":
         """The rank's share of a batch."""
         if self.batch % world_size:
             raise ValueError(f"a batch of {self.batch} samples is no multiple of {world_size} ranks")
+        if self.views % self.repeats:
+            raise ValueError(f"{self.views} views are no multiple of {self.repeats} that follow each other")
         share = self.batch // world_size
         first = number * self.batch + rank * share
         numbers: list[int] = []
         views: list[int] = []
         for epoch, start, stop in self._spans(first, first + share):
-            seed = zlib.crc32(f"{self.seed} {epoch}".encode())
-            order = torch.randperm(self.samples, generator=torch.Generator().manual_seed(seed))[start:stop].tolist()
-            numbers += order
-            views += [(sample + epoch) % self.views for sample in order]
+            order = permutation(self.samples, self.seed, epoch, self.window)
+            for place in range(start, stop):
+                sample = int(order[place // self.repeats])
+                turn = (sample + epoch) % (self.views // self.repeats)
+                numbers.append(sample)
+                views.append(turn * self.repeats + place % self.repeats)
         return Drawn(number, rank * share, numbers, views)
 
     def _spans(self, first: int, last: int) -> Iterator[tuple[int, int, int]]:
+        length = self.samples * self.repeats
         while first < last:
-            epoch, start = divmod(first, self.samples)
-            stop = min(start + last - first, self.samples)
+            epoch, start = divmod(first, length)
+            stop = min(start + last - first, length)
             yield epoch, start, stop
             first += stop - start
 
@@ -95,10 +112,6 @@ class Drawn(NamedTuple):
     first_row: int
     samples: list[int]
     views: list[int]
-
-    def key(self, seed: int, purpose: str) -> Int[Tensor, ""]:
-        """A key for draws of this batch."""
-        return torch.tensor(zlib.crc32(f"{seed} {purpose} {self.number}".encode()))
 
 
 Augmentation = Callable[[Float[Tensor, "channels *size"], torch.Generator], Float[Tensor, "channels *size"]]

@@ -30,9 +30,11 @@ class Tokenizer(nn.Module, ABC):
 
     Attributes:
         quantizer: What gives the latents their codes.
+        patch: Size of a patch along every axis.
     """
 
     quantizer: Quantizer
+    patch: tuple[int, ...]
 
     @abstractmethod
     def project(
@@ -112,7 +114,7 @@ class TrainedTokenizer(Tokenizer):
 
     def __init__(self, config: ViTConfig, quantizer: Quantizer):
         super().__init__()
-        self.config, self.quantizer = config, quantizer
+        self.config, self.quantizer, self.patch = config, quantizer, config.patch
         self.encoder = VisionTransformer(config)
         self.head = nn.Sequential(nn.Linear(config.dim, config.dim), nn.Tanh(), nn.Linear(config.dim, quantizer.dim))
         self.head.apply(start_xavier)

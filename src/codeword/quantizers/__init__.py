@@ -18,6 +18,7 @@ from codeword.quantizers.estimator import StraightThrough as StraightThrough
 from codeword.quantizers.geometry import Cosine as Cosine
 from codeword.quantizers.geometry import Euclidean as Euclidean
 from codeword.quantizers.geometry import Geometry as Geometry
+from codeword.quantizers.learning import DirectionAverage as DirectionAverage
 from codeword.quantizers.learning import Gradient as Gradient
 from codeword.quantizers.learning import Learning as Learning
 from codeword.quantizers.learning import MovingAverage as MovingAverage
@@ -43,6 +44,7 @@ from codeword.quantizers.seeding import FromData as FromData
 from codeword.quantizers.seeding import KMeans as KMeans
 from codeword.quantizers.seeding import Seeding as Seeding
 from codeword.quantizers.seeding import Uniform as Uniform
+from codeword.quantizers.unit_scale import UnitScale as UnitScale
 from codeword.quantizers.update import seed as seed
 from codeword.quantizers.update import update as update
 from codeword.quantizers.vector import VectorQuantizer as VectorQuantizer

@@ -100,6 +100,44 @@ class MovingAverage(Learning):
 
 @register
 @dataclass(frozen=True)
+class DirectionAverage(Learning):
+    r"""Codewords move towards the direction of the vectors that choose them, a step at a time: BRIDLE's code.
+
+    .. math:: c_k \leftarrow \gamma c_k + (1 - \gamma) \frac{\sum x}{|\sum x|}
+
+    and, for its vector quantizer, to length 1 after that. How many vectors chose a codeword plays no part, in the step
+    or later: one vector moves a codeword as far as a thousand do. Its residual quantizers of audio and images are not
+    normalised again. Rows that nothing chose in a step stay where they are.
+
+    Attributes:
+        decay: gamma.
+        commitment: Weight of the loss ``|x - sg[c]|^2 / D``.
+        unit: Whether codewords are brought to length 1 after every step.
+
+    Note:
+        For comparison; the paper describes ``MovingAverage``, which the code has for video.
+    """
+
+    decay: float = 0.99
+    commitment: float = 0.25
+    unit: bool = False
+    averaged = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < 1:
+            raise ValueError(f"the decay of a DirectionAverage must be in [0, 1), got {self.decay}")
+        _check_not_negative(self, commitment=self.commitment)
+
+    @property
+    def trains_alone(self) -> bool:
+        return True
+
+    def losses(self, x: Float[Tensor, "*batch dim"], codeword: Float[Tensor, "*batch dim"]) -> WeighedError:
+        return weighed_error(x, codeword, codebook=0.0, commitment=self.commitment)
+
+
+@register
+@dataclass(frozen=True)
 class SimVQ(Learning):
     r"""The codebook is a frozen random table under a learned linear map (Zhu et al. 2024, SimVQ, equation 5).
 

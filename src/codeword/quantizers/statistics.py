@@ -10,6 +10,7 @@ from functools import cache
 from typing import NamedTuple, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from codeword.functional.random import row_uniform
@@ -24,7 +25,7 @@ from codeword.functional.ranks import (
 )
 from codeword.quantizers.config import build
 from codeword.quantizers.geometry import Cosine, Geometry
-from codeword.quantizers.learning import Learning, MovingAverage
+from codeword.quantizers.learning import DirectionAverage, Learning, MovingAverage
 from codeword.quantizers.revival import Revival, RevivalState
 from codeword.quantizers.seeding import Seeding
 
@@ -174,6 +175,8 @@ def _step(s: State, settings: Settings) -> None:
     s.steps.add_(s.pending_rows > 0)
     if isinstance(settings.learning, MovingAverage):
         _move_average(s, settings.learning)
+    elif isinstance(settings.learning, DirectionAverage):
+        _move_directions(s, settings.learning)
     revival = RevivalState(s.table, s.usage, s.pending_counts, s.batches, s.steps, s.places, s.place_errors)
     moved = settings.revival(revival, step_key(s.steps, settings.seeding.seed))
     s.moved.copy_(moved)
@@ -196,6 +199,12 @@ def _move_average(s: State, learning: MovingAverage) -> None:
     total = s.average_counts.sum()
     smoothed = (s.average_counts + eps) / (total + len(s.average_counts) * eps) * total
     moved = s.average_sums / smoothed.unsqueeze(1).clamp_min(1e-30)
+    s.table.copy_(torch.where((s.pending_counts > 0).unsqueeze(1), moved.to(s.table.dtype), s.table))
+
+
+def _move_directions(s: State, learning: DirectionAverage) -> None:
+    moved = torch.lerp(s.table.float(), F.normalize(s.pending_sums, dim=1), 1 - learning.decay)
+    moved = F.normalize(moved, dim=1) if learning.unit else moved
     s.table.copy_(torch.where((s.pending_counts > 0).unsqueeze(1), moved.to(s.table.dtype), s.table))
 
 

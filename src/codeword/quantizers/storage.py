@@ -1,6 +1,7 @@
 """Modules in folders: what builds them again, as JSON, beside their weights, as safetensors."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -9,13 +10,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from codeword.quantizers.config import build, describe
+from codeword.quantizers.config import Plain, build, describe
 
 CONFIG, WEIGHTS, VERSION = "config.json", "model.safetensors", 1
 
 
 def write_module(
-    folder: Path, module: nn.Module, kind: str, *, dtype: torch.dtype | None = None, statistics: bool = True
+    folder: Path,
+    module: nn.Module,
+    kind: str,
+    *,
+    dtype: torch.dtype | None = None,
+    statistics: bool = True,
+    notes: Mapping[str, Plain] | None = None,
 ) -> None:
     """Write a module that can say which arguments would build it again.
 
@@ -25,6 +32,7 @@ def write_module(
         kind: Its word for itself, such as ``quantizer``.
         dtype: What floating-point weights are rounded to; as they are if not given.
         statistics: Whether to keep what parts call ``training_only``: statistics that training starts anew without.
+        notes: What else the configuration says.
     """
     state = weights(module)
     if not statistics:
@@ -34,7 +42,7 @@ def write_module(
     if dtype is not None:
         state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
     (folder / WEIGHTS).write_bytes(save(state))  # save_file would keep others from reading it
-    config = {"format": f"codeword {kind}", "version": VERSION, kind: describe(module)}
+    config = {"format": f"codeword {kind}", "version": VERSION, **(notes or {}), kind: describe(module)}
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
 
 
@@ -51,8 +59,13 @@ def read_module(folder: Path, kind: str) -> nn.Module:
         config = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(config, dict) or config.get("format") != f"codeword {kind}":
-        raise ValueError(f"{path} does not describe a codeword {kind}: was it written by save_pretrained?")
+    found = config.get("format") if isinstance(config, dict) else None
+    if found != f"codeword {kind}":
+        ours = isinstance(found, str) and found.startswith("codeword ")
+        why = (
+            f"it describes a {found}, give a model of the right kind" if ours else "was it written by save_pretrained?"
+        )
+        raise ValueError(f"{path} does not describe a codeword {kind}: {why}")
     if config.get("version") != VERSION:
         raise ValueError(f"{path} is of version {config.get('version')}; this codeword reads version {VERSION}")
     module = build(config.get(kind))

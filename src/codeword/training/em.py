@@ -17,6 +17,7 @@ from codeword.quantizers.config import describe
 from codeword.quantizers.geometry import Euclidean
 from codeword.quantizers.product import ProductQuantizer
 from codeword.quantizers.residual import ResidualQuantizer
+from codeword.quantizers.unit_scale import UnitScale
 from codeword.quantizers.vector import VectorQuantizer
 from codeword.quantizers.wrappers import Normalized, Rotated
 from codeword.training.additive import additive_passes, train_additive
@@ -159,7 +160,7 @@ def passes(quantizer: Quantizer, config: EMConfig) -> int:
             count = additive_passes(quantizer.levels, quantizer.dim, config)
         case Rotated(quantizer=ProductQuantizer() as product) if _plain(_quantizers(product.parts)):
             count = config.rounds  # what comes before takes a sample
-        case Normalized():
+        case Normalized() | UnitScale():
             count = passes(_quantizers([quantizer.quantizer])[0], config)
     if not count:
         raise ValueError(
@@ -192,6 +193,8 @@ def _train(quantizer: Quantizer, data: _Data, run: Run, name: str) -> None:
             deviation.copy_(moments.deviation.where(moments.deviation > 0, 1.0))
             inner = _quantizers([quantizer.quantizer])[0]
             _train(inner, data.changed(lambda x: (x - mean) / deviation), run, name)
+        case UnitScale():
+            _train(quantizer.quantizer, data.changed(quantizer.direction), run, name)
 
 
 def _train_vector(quantizer: VectorQuantizer, data: _Data, run: Run, name: str) -> None:

@@ -23,7 +23,7 @@ from codeword.entropy.counting import FrameCounter
 from codeword.entropy.frames import FrameTables
 from codeword.formats.audio import AudioFileReader, AudioFileWriter
 from codeword.formats.audio_payload import AudioHeader, short_fingerprint
-from codeword.formats.container import BinaryWriter
+from codeword.formats.container import ENTRY, BinaryWriter
 from codeword.quantizers.storage import fetched
 
 _PROMISED = 0.01  # a rate that is met worse than this is noted
@@ -284,7 +284,8 @@ class AudioCodec(ModelHubMixin):
             before = counted.num_bytes
             writer.write(codes_at(coded.codes.numpy(), depths))
             writer.flush()
-            spending.settle(8 * (counted.num_bytes - before))
+            if written := counted.num_bytes - before:
+                spending.settle(8 * (written + ENTRY.size))  # the footer will hold an entry for every chunk
             spent += float(np.mean(depths)) * coded.codes.shape[1]
             frames += coded.codes.shape[1]
         writer.close(signal.num_samples)
@@ -357,7 +358,7 @@ def _late(wanted: float, seconds: float, num_bytes: int) -> str:
     bits = 8 * num_bytes
     if abs(bits - 1000 * wanted * seconds) <= 1000 * wanted * LATE:
         return ""
-    return f"{wanted:g} kbps was asked for, {bits / seconds / 1000:.3f} came out: the model reaches no nearer rate here"
+    return f"{wanted:g} kbps was asked for, {bits / seconds / 1000:.3f} came out: model or cap allow no nearer rate"
 
 
 class _Counted:

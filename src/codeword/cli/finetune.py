@@ -1,0 +1,154 @@
+"""``codeword finetune`` and ``codeword evaluate classifier``."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from codeword.cli.common import DataFile, ModelFolder, OptionalCount, OptionalNumber, OptionalPath, print_table
+from codeword.cli.train import check_model_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from codeword.metrics.classification import Figures
+
+Recipe = Literal["audioset-2m", "audioset-20k", "esc50", "imagenet-1k", "kinetics-400", "small"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetune:
+    """Train a classifier on a pretrained encoder, all layers; the test items are looked at once, in the end."""
+
+    recipe: tyro.conf.Positional[Annotated[Recipe, tyro.conf.arg(metavar="RECIPE")]]
+    """The paper's numbers for a data set, or small, for one processor."""
+    model: ModelFolder
+    """Folder of a pretrained encoder."""
+    data: Path
+    """A data set with labels: a folder, a table or tar shards; see codeword data check."""
+    out: Annotated[OptionalPath, tyro.conf.arg(metavar="CLASSIFIER")] = None
+    """Folder of the classifier; of a data set with folds, of one folder for each."""
+    scratch: bool = False
+    """Start from random weights instead, to compare with."""
+    few: float = 1.0
+    """Share of the training labels of every class that are used."""
+    epochs: OptionalNumber = None
+    """Unset: the recipe's."""
+    batch: OptionalCount = None
+    """Samples of a step, all processes together; unset: the recipe's."""
+    learning_rate: OptionalNumber = None
+    """Unset: the recipe's."""
+    precision: Literal["recipe", "32-true", "bf16-mixed"] = "recipe"
+    """Of forward and backward."""
+    seed: int = 0
+    """Seeds every draw."""
+    workers: int = 2
+    """Threads that read files."""
+    dry_run: bool = False
+    """Make two steps and one validation, and write nothing."""
+    overwrite: bool = False
+    """Replace an existing classifier and start anew; without it, an interrupted run goes on."""
+
+    def run(self) -> None:
+        """Train, test, save."""
+        from dataclasses import replace
+        from shutil import rmtree
+
+        import torch
+
+        from codeword.pretraining.encoder import Encoder, read_encoder
+        from codeword.recipes.finetuning import finetune, recipe, resume_folder
+
+        if self.out is None and not self.dry_run:
+            raise ValueError("where to? give --out CLASSIFIER, or --dry-run")
+        out = self.out or Path("unused")
+        if not self.dry_run:
+            check_model_folder(out, overwrite=self.overwrite)
+        made = recipe(self.recipe)
+        config = replace(
+            made.config,
+            batch=self.batch or made.config.batch,
+            learning_rate=self.learning_rate or made.config.learning_rate,
+            seed=self.seed,
+        )
+        loop = replace(
+            made.loop,
+            seed=self.seed,
+            precision=made.loop.precision if self.precision == "recipe" else self.precision,
+            progress=sys.stderr is not None and sys.stderr.isatty(),
+        )
+        made = replace(
+            made,
+            config=config,
+            loop=loop,
+            epochs=self.epochs or made.epochs,
+            least_steps=1 if self.epochs else made.least_steps,
+        )
+        encoder = read_encoder(self.model)
+        torch.manual_seed(self.seed)
+        if self.scratch:
+            encoder = Encoder(encoder.config, encoder.front_end)
+        if self.overwrite:
+            rmtree(resume_folder(out), ignore_errors=True)
+        try:
+            result = finetune(made, encoder, self.data, out, few=self.few, workers=self.workers, dry_run=self.dry_run)
+        except KeyboardInterrupt as stop:
+            again = "; the same command goes on" if resume_folder(out).exists() or out.is_dir() else ""
+            raise type(stop)(f"interrupted{again}") from None
+        data = result.data
+        print(f"{data.listing.layout}, {len(data.listing)} items of {len(data.listing.classes)} classes; {data.note}")
+        if self.dry_run:
+            print("two steps and a validation run; nothing was written")
+            return
+        names = [split.name or "test" for split in data.splits]
+        _print(names, result.test)
+        print(f"{out}: {result.outcome.step} steps, best after {result.outcome.best_step}")
+
+
+@dataclass(frozen=True)
+class EvaluateClassifier:
+    """Test a classifier on items with labels."""
+
+    model: ModelFolder
+    """Folder of a classifier."""
+    data: DataFile
+    """A data set with labels."""
+    split: str = "test"
+    """Which items: of this split, or of all if it is empty."""
+    workers: int = 2
+    """Threads that read files."""
+
+    def run(self) -> None:
+        """Score and print."""
+        from codeword.evaluation.data_check import open_listing
+        from codeword.pretraining.classifier import Classifier, evaluate
+        from codeword.recipes.labelled import labels_of
+
+        if not self.model.is_dir():
+            raise ValueError(f"there is no classifier {self.model}: give the folder that codeword finetune made")
+        classifier = Classifier.from_pretrained(self.model)
+        front_end = classifier.front_end
+        if front_end is None:
+            raise ValueError(f"{self.model} does not say what its inputs are made of")
+        listing = open_listing(self.data, front_end.kind)
+        listing = listing.only(self.split) if self.split else listing
+        samples = front_end.samples(listing, classifier.config.patch, workers=self.workers)
+        _print([self.split or "all"], [evaluate(classifier, samples, labels_of(listing, classifier.classes))])
+
+
+def _print(names: "Sequence[str]", found: "Sequence[Figures]") -> None:
+    rows: list[tuple[str, ...]] = [("", "top-1", "top-5", "mAP", "d'")]
+    for name, one in zip(names, found, strict=True):
+        figures = (one.top1, one.top5, one.mean_average_precision, one.d_prime)
+        rows.append((name, *(f"{value:.4f}" for value in figures)))
+    if len(found) > 1:
+        from statistics import fmean
+
+        columns = ("top1", "top5", "mean_average_precision", "d_prime")
+        rows.append(("mean", *(f"{fmean(getattr(one, column) for one in found):.4f}" for column in columns)))
+    print_table(rows)
+    for name, one in zip(names, found, strict=True):
+        if one.remark():
+            print(f"  {name}: {one.remark()}")

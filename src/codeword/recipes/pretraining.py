@@ -1,0 +1,357 @@
+"""Encoders pretrained on unlabelled audio, images or video (BRIDLE, Nguyen et al. 2025).
+
+::
+
+    codeword pretrain small-image --data PHOTOS --out ENCODER
+
+``audioset``, ``imagenet`` and ``kinetics`` are the paper's runs of full size: days on many accelerators.
+``small-audio``, ``small-image`` and ``small-video`` are for one processor; ten minutes of one core show whether it
+helps on your data. ``smoke-audio``, ``smoke-image`` and ``smoke-video`` show in seconds that everything runs.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from codeword.data.audio_samples import PUBLISHED, AudioSampleConfig
+from codeword.data.listing import Kind, Listing
+from codeword.data.mel_augment import BetaGain, RollTime
+from codeword.data.video_files import ClipConfig
+from codeword.data.visual_augment import HorizontalFlip, MultiScaleCrop, RandomResizedCrop
+from codeword.evaluation.data_check import open_listing, spread
+from codeword.functional.filterbank import MelConfig
+from codeword.functional.ranks import rank
+from codeword.nn.vit import DecoderConfig, ViTConfig
+from codeword.pretraining.encoder import Encoder
+from codeword.pretraining.estimator import EstimatorConfig
+from codeword.pretraining.front_ends import AudioFrontEnd, Augmentation, FrontEnd, ImageFrontEnd, VideoFrontEnd
+from codeword.pretraining.kept_samples import KeptSamples
+from codeword.pretraining.masking import MaskRule, RandomMask, TubeMask
+from codeword.pretraining.phase import PhaseConfig
+from codeword.pretraining.pipeline import Networks, Part, Phase, PipelineConfig, Pretraining, Progress
+from codeword.pretraining.samples import Samples
+from codeword.pretraining.storage import TOKENIZER, load_tokenizer, read_predictor, write_tokenizer
+from codeword.training.loop_config import LoopConfig
+
+Name = Literal[
+    "audioset",
+    "imagenet",
+    "kinetics",
+    "small-audio",
+    "small-image",
+    "small-video",
+    "smoke-audio",
+    "smoke-image",
+    "smoke-video",
+]
+NAMES: tuple[Name, ...] = (
+    "audioset",
+    "imagenet",
+    "kinetics",
+    "small-audio",
+    "small-image",
+    "small-video",
+    "smoke-audio",
+    "smoke-image",
+    "smoke-video",
+)
+_HELD_SHARE, _HELD_MOST = 0.05, 1000
+_DRY = 256  # items that a dry run looks at
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainRecipe:
+    """A complete configuration.
+
+    Attributes:
+        front_end: What makes inputs of files.
+        augment: What is done to views.
+        pipeline: Networks and phases.
+        measure: Whether mean and deviation are computed from the data, instead of those of the front end.
+        most: So many items are used at most, evenly spread; ``None``: all.
+    """
+
+    front_end: FrontEnd
+    augment: tuple[Augmentation, ...]
+    pipeline: PipelineConfig
+    measure: bool = True
+    most: int | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What it learns from."""
+        return self.front_end.kind
+
+
+def recipe(name: Name) -> PretrainRecipe:
+    """A recipe by its name."""
+    size, _, kind = name.partition("-")
+    if not kind:
+        return _FULL[name]()
+    return _SMALL[kind](size == "smoke")
+
+
+class _Learning(NamedTuple):
+    """What differs between the published runs."""
+
+    encoder_rate: float
+    batch: int
+    epochs: tuple[float, float]
+    warmup: tuple[float, float]
+    mask: MaskRule
+
+
+def _published(
+    front_end: FrontEnd, augment: Sequence[Augmentation], networks: Networks, how: _Learning
+) -> PretrainRecipe:
+    loop = LoopConfig(steps=1, precision="bf16-mixed", keep_best=False)
+    encoder = PhaseConfig(batch=how.batch, learning_rate=how.encoder_rate, mask=how.mask)
+    tokenizer = PhaseConfig(batch=how.batch, learning_rate=2e-4)
+    pipeline = PipelineConfig(
+        networks=networks,
+        encoder=Phase(epochs=how.epochs[0], warmup=how.warmup[0], config=encoder, loop=loop),
+        tokenizer=Phase(epochs=how.epochs[1], warmup=how.warmup[1], config=tokenizer, loop=loop),
+        fit_samples=100_000,
+    )
+    return PretrainRecipe(front_end=front_end, augment=tuple(augment), pipeline=pipeline, measure=False)
+
+
+def _base(front_end: FrontEnd, patch: tuple[int, ...]) -> Networks:
+    """ViT-B with a decoder of Swin blocks, as for audio and images."""
+    vit = ViTConfig(channels=front_end.channels, size=front_end.size, patch=patch)
+    decoder = DecoderConfig(dim=512, depth=16, heads=16, kind="swin")
+    return Networks(encoder=vit, decoder=decoder, tokenizer=vit, estimator=EstimatorConfig())
+
+
+def _audioset() -> PretrainRecipe:
+    front_end = AudioFrontEnd(sample=AudioSampleConfig(frames=1024), statistics=PUBLISHED["audioset"])
+    how = _Learning(5e-4, 1024, (130.0, 30.0), (10.0, 2.0), RandomMask(0.8))
+    return _published(front_end, (RollTime(), BetaGain()), _base(front_end, (16, 16)), how)
+
+
+def _imagenet() -> PretrainRecipe:
+    front_end = ImageFrontEnd()
+    how = _Learning(5e-4, 1024, (400.0, 100.0), (10.0, 2.0), RandomMask(0.8))
+    return _published(front_end, (RandomResizedCrop(size=224), HorizontalFlip()), _base(front_end, (16, 16)), how)
+
+
+def _kinetics() -> PretrainRecipe:
+    front_end = VideoFrontEnd(clip=ClipConfig(frames=16, stride=4, short_side=288))
+    vit = ViTConfig(
+        channels=3, size=front_end.size, patch=(2, 16, 16), cls_token=False, bias="qv", positions="sinusoid"
+    )
+    networks = Networks(
+        encoder=vit,
+        decoder=DecoderConfig(dim=384, depth=4, heads=6, positions="sinusoid"),
+        tokenizer=vit,
+        estimator=EstimatorConfig(dim=384, depth=4, heads=6),
+    )
+    how = _Learning(1.2e-3, 2048, (800.0, 200.0), (40.0, 10.0), TubeMask(0.9))
+    return _published(front_end, (MultiScaleCrop(size=224),), networks, how)
+
+
+def _small(
+    front_end: FrontEnd, patch: tuple[int, ...], augment: Sequence[Augmentation], mask: MaskRule, *, smoke: bool
+) -> PretrainRecipe:
+    dim, depth = (32, 2) if smoke else (128, 4)
+    vit = ViTConfig(
+        channels=front_end.channels, size=front_end.size, patch=patch, dim=dim, depth=depth, heads=4, cls_token=False
+    )
+    networks = Networks(
+        encoder=vit,
+        decoder=DecoderConfig(dim=dim, depth=2, heads=4),
+        tokenizer=vit,
+        estimator=EstimatorConfig(dim=dim, depth=2, heads=4),
+        codebooks=(16,) * 4 if smoke else (256,) * 4,
+        code_dim=16 if smoke else 64,
+    )
+    loop = LoopConfig(steps=1, validate_every=200, checkpoint_every=200, keep_best=False, accelerator="auto")
+    batch = 16 if smoke else 128
+    encoder = PhaseConfig(batch=batch, learning_rate=1e-3, weight_decay=0.05, mask=mask)
+    tokenizer = PhaseConfig(batch=batch, learning_rate=5e-4, weight_decay=0.05)
+    pipeline = PipelineConfig(
+        networks=networks,
+        encoder=Phase(epochs=10.0, warmup=1.0, visits=512 if smoke else 60_000, config=encoder, loop=loop),
+        tokenizer=Phase(epochs=10.0, warmup=1.0, visits=256 if smoke else 15_000, config=tokenizer, loop=loop),
+    )
+    return PretrainRecipe(front_end=front_end, augment=tuple(augment), pipeline=pipeline, most=256 if smoke else None)
+
+
+def _small_audio(smoke: bool) -> PretrainRecipe:
+    sample = AudioSampleConfig(frames=128, mel=MelConfig(bins=64))
+    front_end = AudioFrontEnd(sample=sample, statistics=PUBLISHED["audioset"])
+    return _small(front_end, (16, 8), (RollTime(), BetaGain()), RandomMask(0.8), smoke=smoke)
+
+
+def _small_image(smoke: bool) -> PretrainRecipe:
+    front_end = ImageFrontEnd(height=32, width=32)
+    return _small(front_end, (4, 4), (RandomResizedCrop(size=32, scale=(0.5, 1.0)),), RandomMask(0.8), smoke=smoke)
+
+
+def _small_video(smoke: bool) -> PretrainRecipe:
+    front_end = VideoFrontEnd(clip=ClipConfig(frames=8, stride=2, short_side=40), height=32, width=32)
+    return _small(front_end, (2, 8, 8), (MultiScaleCrop(size=32),), TubeMask(0.9), smoke=smoke)
+
+
+_FULL: Mapping[str, Callable[[], PretrainRecipe]] = {
+    "audioset": _audioset,
+    "imagenet": _imagenet,
+    "kinetics": _kinetics,
+}
+_SMALL: Mapping[str, Callable[[bool], PretrainRecipe]] = {
+    "audio": _small_audio,
+    "image": _small_image,
+    "video": _small_video,
+}
+
+
+class PretrainResult(NamedTuple):
+    """What was trained.
+
+    Attributes:
+        encoder: As it was written.
+        parts: How its phases ended.
+        report: What the data held.
+    """
+
+    encoder: Encoder
+    parts: tuple[Part, ...]
+    report: str
+
+
+def resume_folder(out: Path) -> Path:
+    """Where an interrupted pretraining waits to be continued."""
+    return out.with_name(f"{out.name}.resume")
+
+
+def pretrain(
+    config: PretrainRecipe,
+    data: Path | Listing,
+    out: Path,
+    *,
+    workers: int = 2,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    told: Callable[[Part], object] = lambda part: None,
+) -> PretrainResult:
+    """Pretrain an encoder, and write it with its tokenizer and the encoders of all iterations.
+
+    ::
+
+        out/                 the encoder: config.json, model.safetensors
+        out/tokenizer/       whose tokens it predicts
+        out/iterations/N/    the encoder after iteration N, and log.jsonl of its phases
+
+    Args:
+        config: The recipe.
+        data: A data set, or a listing of one; labels are not looked at, items for test are left out.
+        out: Folder of the encoder.
+        workers: Threads that read files.
+        dry_run: Make two steps and one validation of every kind of phase, and write nothing.
+        progress: Called while tokens are cached, with samples done and in all.
+        told: Called with every part that is finished.
+
+    Raises:
+        ValueError: In one line, if there is nothing to train on.
+    """
+    listing = data if isinstance(data, Listing) else open_listing(data, config.kind)
+    learned, held = divided(listing)
+    most = _DRY if dry_run else config.most
+    learned, held = _thinned(learned, most), _thinned(held, most)
+    front_end, resume = config.front_end, resume_folder(out)
+    learned, held = (front_end.readable(part, workers=workers) for part in (learned, held))
+    if config.measure:
+        front_end = front_end.measured(learned)
+    samples, held_samples = (
+        views(config, front_end, learned, workers),
+        views(config, front_end, held, workers, plain=True),
+    )
+    run = Pretraining(config.pipeline, samples, held_samples, resume)
+    report = _report(listing, learned, held)
+    parts: list[Part] = []
+    for part in run.dry_run() if dry_run else run.run(progress=progress):
+        parts.append(part)
+        told(part)
+    encoder = finished(run, front_end)
+    if not dry_run and rank() == 0:
+        _write(out, resume, encoder, run, front_end)
+    return PretrainResult(encoder, tuple(parts), report)
+
+
+def views(
+    config: PretrainRecipe, front_end: FrontEnd, listing: Listing, workers: int, *, plain: bool = False
+) -> Samples:
+    """The samples of a listing as a recipe sees them, augmented unless ``plain``."""
+    patch, seed = config.pipeline.networks.encoder.patch, config.pipeline.seed
+    augment = () if plain else config.augment
+    repeats = config.pipeline.encoder.config.repeats
+    files = front_end.samples(listing, patch, augment=augment, seed=seed, repeats=repeats, workers=workers)
+    return files if plain or config.pipeline.encoder.config.views is None else KeptSamples(files)
+
+
+def divided(listing: Listing) -> tuple[Listing, Listing]:
+    """Items to learn from and items to validate on: those for validation, or else some others, whole groups together.
+
+    Raises:
+        ValueError: If there are fewer than two.
+    """
+    free = [item for item in listing.items if item.split not in ("test", "val")]
+    held = [item for item in listing.items if item.split == "val"]
+    if not held:
+        groups: dict[str, int] = {}
+        for number, item in enumerate(free):
+            groups.setdefault(item.group or f" {number}", len(groups))
+        every = max(2, len(groups) // max(1, min(_HELD_MOST, round(_HELD_SHARE * len(groups)))))
+        chosen = [groups[item.group or f" {number}"] % every == every - 1 for number, item in enumerate(free)]
+        held = [item for item, kept in zip(free, chosen, strict=True) if kept]
+        free = [item for item, kept in zip(free, chosen, strict=True) if not kept]
+    if not free or not held:
+        raise ValueError(f"{len(listing)} {listing.kind} items are too few: one at least is held back to validate on")
+    return replace(listing, items=tuple(free)), replace(listing, items=tuple(held), bad=())
+
+
+def _thinned(listing: Listing, most: int | None) -> Listing:
+    chosen = spread(len(listing), most if most is not None else len(listing))
+    return replace(listing, items=tuple(listing.items[place] for place in chosen))
+
+
+def finished(run: Pretraining, front_end: FrontEnd) -> Encoder:
+    """The last encoder of a pretraining, with its front end."""
+    encoder = Encoder(run.predictor.config, front_end)
+    encoder.network.load_state_dict(run.predictor.encoder.state_dict())
+    return encoder.eval()
+
+
+def _write(out: Path, resume: Path, encoder: Encoder, run: Pretraining, front_end: FrontEnd) -> None:
+    part = resume / "result"
+    shutil.rmtree(part, ignore_errors=True)
+    encoder.save_pretrained(part)
+    write_tokenizer(part / TOKENIZER, run.tokenizer, front_end)
+    for iteration in range(1, run.config.iterations + 1):
+        home = part / "iterations" / str(iteration)
+        run.predictor = read_predictor(resume / f"encoder-{iteration}")
+        finished(run, front_end).save_pretrained(home)
+        write_tokenizer(home / TOKENIZER, load_tokenizer(resume / f"tokenizer-{iteration}")[0], front_end)
+        for phase in ("tokenizer", "encoder"):
+            log = resume / f"{phase}-{iteration}.training" / "log.jsonl"
+            if log.is_file():
+                shutil.copy(log, home / f"{phase}.jsonl")
+    if out.is_dir():
+        shutil.rmtree(out)
+    part.rename(out)
+    shutil.rmtree(resume)
+
+
+def _report(listing: Listing, learned: Listing, held: Listing) -> str:
+    return "\n".join(_lines(listing, learned, held))
+
+
+def _lines(listing: Listing, learned: Listing, held: Listing) -> Iterator[str]:
+    bad = (*learned.bad, *held.bad)
+    yield f"{listing.layout}: {len(learned)} {listing.kind} items to learn from, {len(held)} to validate on"
+    for one in bad[:5]:
+        yield f"  left out: {one.path}: {one.reason}"
+    if len(bad) > 5:
+        yield f"  left out: {len(bad) - 5} more"

@@ -1,0 +1,205 @@
+"""How much a frozen encoder knows of a data set with labels, beside the same network with random weights."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from codeword.data.listing import Listing
+from codeword.formats.atomic import atomic_write
+from codeword.pretraining.attentive import AttentiveConfig, LabelledPatches, attentive_probe
+from codeword.pretraining.encoder import Encoder
+from codeword.pretraining.probes import (
+    Labelled,
+    PatchFeatures,
+    ProbeResult,
+    features,
+    linear_probe,
+    neighbour_probe,
+    patch_features,
+)
+from codeword.pretraining.samples import Samples
+from codeword.recipes.labelled import LabelledData, Split, open_labelled
+
+Method = Literal["linear", "knn", "attentive"]
+METHODS: tuple[Method, ...] = ("linear", "knn", "attentive")
+
+
+class Pooled(NamedTuple):
+    """Features of one vector for every item.
+
+    Attributes:
+        layer: Which block's output: 0 is the first's, -1 the last's.
+        pooling: Of its patches.
+    """
+
+    layer: int = -1
+    pooling: Literal["mean", "cls"] = "mean"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeRow:
+    """What one probe found.
+
+    Attributes:
+        encoder: ``pretrained`` or ``random``.
+        method: Which probe.
+        figure: Accuracy or mean average precision on test items; the mean over folds.
+        spread: Its standard deviation over folds; 0 without folds.
+        validation: The figure on the items that chose.
+        chosen: What they chose, for every fold.
+    """
+
+    encoder: str
+    method: Method
+    figure: float
+    spread: float
+    validation: float
+    chosen: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeReport:
+    """All of them.
+
+    Attributes:
+        data: What was probed on, in words.
+        measure: ``accuracy`` or ``mAP``.
+        layer: Of the features.
+        pooling: Of the features.
+        rows: One for every encoder and probe.
+    """
+
+    data: str
+    measure: str
+    layer: int
+    pooling: str
+    rows: tuple[ProbeRow, ...]
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Rows for a terminal, the title first."""
+        title = ("encoder", "probe", self.measure, "over folds", "validation", "chosen")
+        lines = [
+            (
+                row.encoder,
+                row.method,
+                f"{row.figure:.4f}",
+                f"± {row.spread:.4f}" if row.spread else "-",
+                f"{row.validation:.4f}",
+                ", ".join(f"{value:g}" for value in row.chosen),
+            )
+            for row in self.rows
+        ]
+        return [title, *lines]
+
+    def write(self, path: Path) -> None:
+        """As JSON."""
+        rows = [{**vars(row), "chosen": list(row.chosen)} for row in self.rows]
+        record = {"data": self.data, "measure": self.measure, "layer": self.layer, "pooling": self.pooling}
+        with atomic_write(path) as file:
+            file.write(json.dumps({**record, "rows": rows}, indent=1).encode())
+
+
+def probe(
+    encoder: Encoder,
+    data: Path | Listing,
+    *,
+    methods: Sequence[Method] = ("linear", "knn"),
+    pooled: Pooled | None = None,
+    beside_random: bool = True,
+    few: float = 1.0,
+    seed: int = 0,
+    workers: int = 2,
+) -> ProbeReport:
+    """Probe an encoder, and the same network with random weights.
+
+    Args:
+        encoder: With a front end.
+        data: A data set with labels. Its splits are used: folds, or train, val and test; what it does not name is
+            drawn, whole groups together.
+        methods: Which probes.
+        pooled: Which features; the attentive probe pools for itself.
+        beside_random: Whether to probe a random network, too.
+        few: Share of the training labels that are used.
+        seed: Of draws and of random weights.
+        workers: Threads that read files.
+
+    Raises:
+        ValueError: In one line, if the data has no labels, or the encoder no front end.
+    """
+    pooled, front_end = pooled or Pooled(), encoder.front_end
+    if front_end is None:
+        raise ValueError("the encoder does not say what its inputs are made of, so that no file can become one")
+    found = open_labelled(
+        data, front_end.kind, few=few, seed=seed, readable=lambda listing: front_end.readable(listing, workers=workers)
+    )
+    samples = front_end.samples(found.listing, encoder.config.patch, workers=workers)
+    networks = {"pretrained": encoder}
+    if beside_random:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            networks["random"] = Encoder(encoder.config, front_end).eval()
+    rows: list[ProbeRow] = []
+    for name, own in networks.items():
+        rows += [_row(name, method, results) for method, results in _probed(own, samples, found, methods, pooled)]
+    listing = found.listing
+    return ProbeReport(
+        data=f"{listing.layout}, {len(listing)} items of {len(listing.classes)} classes; {found.note}",
+        measure="mAP" if found.labels.is_floating_point() else "accuracy",
+        layer=pooled.layer,
+        pooling=pooled.pooling,
+        rows=tuple(rows),
+    )
+
+
+def _probed(
+    encoder: Encoder,
+    samples: Samples,
+    data: LabelledData,
+    methods: Sequence[Method],
+    pooled: Pooled,
+) -> "list[tuple[Method, list[ProbeResult]]]":
+    results: list[tuple[Method, list[ProbeResult]]] = []
+    of_vectors = [method for method in methods if method != "attentive"]
+    if of_vectors:
+        rows = features(encoder.network, samples, layer=pooled.layer, pooling=pooled.pooling)
+        for method in of_vectors:
+            own = linear_probe if method == "linear" else neighbour_probe
+            found = [own(*(Labelled(rows[part], data.labels[part]) for part in _parts(one))) for one in data.splits]
+            results.append((method, found))
+    if "attentive" in methods:
+        patches = patch_features(encoder.network, samples, layer=pooled.layer)
+        config = AttentiveConfig(heads=encoder.config.heads)
+        found = [
+            attentive_probe(
+                *(LabelledPatches(_some(patches, part), data.labels[part]) for part in _parts(one)), config=config
+            )
+            for one in data.splits
+        ]
+        results.append(("attentive", found))
+    return results
+
+
+def _parts(split: Split) -> tuple[Tensor, Tensor, Tensor]:
+    return split.train, split.validation, split.test
+
+
+def _some(patches: PatchFeatures, rows: Tensor) -> PatchFeatures:
+    return PatchFeatures(patches.patches[rows], None if patches.valid is None else patches.valid[rows])
+
+
+def _row(encoder: str, method: Method, results: Sequence[ProbeResult]) -> ProbeRow:
+    values = [result.accuracy for result in results]
+    return ProbeRow(
+        encoder=encoder,
+        method=method,
+        figure=fmean(values),
+        spread=stdev(values) if len(values) > 1 else 0.0,
+        validation=fmean(result.validation for result in results),
+        chosen=tuple(result.chosen for result in results),
+    )

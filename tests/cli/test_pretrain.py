@@ -1,0 +1,130 @@
+"""``codeword pretrain``, ``probe``, ``extract``, ``tokens``, ``finetune`` and ``evaluate``, on a few pictures."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from codeword.pretraining.encoder import Encoder
+from contracts.media import save_picture
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with pictures of two classes and an encoder that was trained on them."""
+    from codeword.cli import main
+
+    place = tmp_path_factory.mktemp("pretrained")
+    for number in range(40):
+        save_picture(place / "pictures" / "ab"[number % 2] / f"{number}.png", number)
+    main(f"pretrain smoke-image --data {place}/pictures --out {place}/encoder --epochs 1".split())
+    return place
+
+
+def test_an_encoder_is_written_with_all_that_belongs_to_it(trained):
+    encoder = Encoder.from_pretrained(trained / "encoder")
+    assert encoder.front_end.size == (32, 32)
+    names = {str(path.relative_to(trained / "encoder")) for path in (trained / "encoder").rglob("*.json*")}
+    assert names >= {
+        "config.json",
+        "tokenizer/config.json",
+        "iterations/1/encoder.jsonl",
+        "iterations/2/tokenizer.jsonl",
+    }
+    last = Encoder.from_pretrained(trained / "encoder" / "iterations" / "2").state_dict()
+    assert all(value.equal(last[name]) for name, value in encoder.state_dict().items())
+    assert not (trained / "encoder.resume").exists()
+
+
+def test_a_probe_names_figures_of_both_encoders(run, place, trained):
+    ran = run(f"probe {trained}/encoder {trained}/pictures --methods linear knn attentive --out probe.json")
+    assert (ran.code, ran.err) == (0, "")
+    assert "40 items of 2 classes; test items drawn (20%), validation items drawn (15%)" in ran.out
+    rows = json.loads((place / "probe.json").read_text())["rows"]
+    assert [f"{row['figure']:.4f}" for row in rows] == [line.split()[2] for line in ran.out.splitlines()[2:]]
+    lines = [line.split() for line in ran.out.splitlines()[2:]]
+    assert [(line[0], line[1]) for line in lines] == [
+        (encoder, method) for encoder in ("pretrained", "random") for method in ("linear", "knn", "attentive")
+    ]
+
+
+def test_embeddings_are_those_of_the_encoder(run, place, trained):
+    ran = run(f"extract {trained}/encoder {trained}/pictures --out rows.npy --layer 0 --no-norm")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == "rows.npy: 40 x 32, block 0, mean of patches\n"
+    encoder = Encoder.from_pretrained(trained / "encoder")
+    rows = np.load(place / "rows.npy")
+    named = (place / "rows.csv").read_text().splitlines()
+    assert len(named) == 41
+    from codeword.data.image_listings import list_images
+
+    listing = list_images(trained / "pictures")
+    samples = encoder.front_end.samples(listing, encoder.config.patch)
+    wanted = encoder.extract(samples.inputs([7], [0]), 0, pooling="mean", norm=False)
+    np.testing.assert_allclose(rows[7], wanted[0].numpy(), atol=1e-5)
+    assert named[8].split(",")[0] == str(listing.items[7].path)
+    assert run(f"extract {trained}/encoder {trained}/pictures --out rows.parquet").code == 0
+    table = pq.read_table(place / "rows.parquet")
+    assert table.num_rows == 40
+    assert len(table["embedding"][0]) == 32
+    assert table["labels"][7].as_py() == listing.items[7].labels[0]
+    assert run(f"extract {trained}/encoder {trained}/pictures --out all.npy --pooling none").code == 0
+    assert np.load(place / "all.npy").shape == (40, 64, 32)
+
+
+def test_a_classifier_is_trained_and_tested(run, trained):
+    ran = run(f"finetune small {trained}/encoder --data {trained}/pictures --out classes --epochs 2 --batch 8")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines()[2].startswith("test")
+    ran = run(f"evaluate classifier classes {trained}/pictures --split ''")
+    assert (ran.code, ran.err) == (0, "")
+    assert float(ran.out.splitlines()[1].split()[1]) >= 0.4
+
+
+def test_tokens_of_the_encoder_are_written_and_judged(run, place, trained):
+    ran = run(f"tokens {trained}/encoder {trained}/pictures --out tokens")
+    assert (ran.code, ran.err) == (0, "")
+    assert "tokens of 40 items in 1 shards" in ran.out
+    ran = run(f"evaluate tokens {trained}/encoder {trained}/pictures --out report.json")
+    assert (ran.code, ran.err) == (0, "")
+    assert (place / "report.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("pretrain smoke-image --data {0}/pictures", "where to? give --out MODEL, or --dry-run"),
+        ("pretrain smoke-image --data gone --out x", "gone does not exist"),
+        ("pretrain smoke-audio --data {0}/pictures --out x", "pictures"),
+        ("pretrain smoke-image --data {0}/pictures --out {0}/encoder", "exists already"),
+        ("pretrain small --data {0}/pictures --out x", "smoke-image"),
+        ("pretrain smoke-image --data {0}/pictures/a/0.png --out x", "1 image items are too few"),
+        ("pretrain smoke-image --data {0}/pictures --out x --epochs -1", "epochs must be above 0, got -1"),
+        ("probe {0}/pictures {0}/pictures", "is no encoder: it has no config.json"),
+        ("probe {0}/encoder {0}/pictures/a", "labels of two classes at least are needed"),
+        ("probe {0}/encoder {0}/pictures --layer 7", "layer 7 does not exist: the network has 2, 0 to 1 or -2 to -1"),
+        ("extract {0}/encoder {0}/pictures --out rows.txt", ".npy or .parquet files, got rows.txt"),
+        ("extract {0}/encoder {0}/pictures --out rows.parquet --pooling none", "one vector for every item"),
+        ("finetune small {0}/encoder --data {0}/pictures", "where to? give --out CLASSIFIER, or --dry-run"),
+        ("evaluate classifier {0}/encoder {0}/pictures", "does not describe a codeword classifier"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(run, trained, line, message):
+    ran = run(line.format(trained))
+    assert (ran.code, ran.out) == (2, "")
+    assert message in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_a_bad_picture_is_left_out_and_told(run, trained, place):
+    for number in range(6):
+        save_picture(place / "few" / f"{number}.png", number)
+    (place / "few" / "bad.png").write_bytes(b"no image")
+    ran = run("pretrain smoke-image --data few --out few-encoder --epochs 1 --iterations 1")
+    assert ran.code == 0
+    assert "left out: few/bad.png: few/bad.png is damaged or no image" in ran.out
+    ran = run(f"extract {trained}/encoder few --out few.npy")
+    assert ran.code == 2
+    assert "1 files of few cannot be used, see above; the others are written" in ran.err
+    assert np.load(place / "few.npy").shape == (6, 32)
