@@ -132,6 +132,10 @@ def test_the_table_of_estimators_is_that_of_the_results():
     ]
 
 
+def test_the_page_shows_the_recipes_of_full_size():
+    assert import_module("codeword.recipes.published").markdown() in (ROOT / "docs" / "pretraining.md").read_text()
+
+
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda p: p.stem)
 def test_links_and_pictures_lead_somewhere(page):
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)

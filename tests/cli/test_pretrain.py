@@ -74,10 +74,10 @@ def test_embeddings_are_those_of_the_encoder(run, place, trained):
 
 
 def test_a_classifier_is_trained_and_tested(run, trained):
-    ran = run(f"finetune small {trained}/encoder --data {trained}/pictures --out classes --epochs 2 --batch 8")
+    ran = run(f"finetune small {trained}/encoder --data {trained}/pictures --out judge --epochs 2 --batch 8")
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.splitlines()[2].startswith("test")
-    ran = run(f"evaluate classifier classes {trained}/pictures --split ''")
+    ran = run(f"evaluate classifier judge {trained}/pictures --split=")
     assert (ran.code, ran.err) == (0, "")
     assert float(ran.out.splitlines()[1].split()[1]) >= 0.4
 

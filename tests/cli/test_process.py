@@ -30,7 +30,11 @@ def test_exit_codes_and_streams():
 
 
 def test_a_fault_of_ours_keeps_its_traceback():
-    broken = _run(sys.executable, "-c", "import codeword.cli as c; c.parse = lambda words: 1 / 0; c.main([])")
+    broken = _run(
+        sys.executable,
+        "-c",
+        "import codeword.cli as c, codeword.cli.parsing as p; p.parse = lambda words: 1 / 0; c.main([])",
+    )
     assert broken.returncode == 1
     assert "ZeroDivisionError" in broken.stderr
 

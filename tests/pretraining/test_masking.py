@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from codeword.pretraining.masking import BandMask, RandomMask, TubeMask
+from codeword.pretraining.masking import BandMask, RandomMask, TubeMask, thinned
 
 KEY = torch.tensor(7)
 RULES = [(RandomMask(0.8), (64, 8)), (BandMask(0.7, 0.3), (64, 8)), (TubeMask(0.9), (8, 14, 14))]
@@ -66,3 +66,20 @@ def test_tubes_are_the_same_at_all_times():
 def test_what_cannot_be_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_share_of_the_masked_patches_is_predicted():
+    key = torch.tensor(3)
+    whole = RandomMask(0.75).draw((8, 8), 40, key)
+    part = thinned(whole, 0.25, key)
+    assert part.masked.shape == (40, 12)
+    assert torch.equal(part.visible, whole.visible)
+    assert (part.masked.diff() > 0).all()
+    for some, all_of_them in zip(part.masked.tolist(), whole.masked.tolist(), strict=True):
+        assert set(some) < set(all_of_them)
+    counts = torch.bincount(part.masked.flatten(), minlength=64)
+    assert counts.max() < 3 * counts.float().mean()
+    rows = thinned(RandomMask(0.75).draw((8, 8), 10, key, first_row=30), 0.25, key, first_row=30)
+    assert torch.equal(rows.masked, part.masked[30:])
+    assert thinned(whole, 1.0, key) is whole
+    assert thinned(whole, 1e-9, key).masked.shape == (40, 1)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from codeword.pretraining.estimator import EstimatorConfig
+from codeword.pretraining.joint import JointConfig
 from codeword.pretraining.masking import RandomMask
 from codeword.pretraining.phase import PhaseConfig
 from codeword.pretraining.pipeline import Networks, Phase, PipelineConfig, Pretraining
@@ -139,6 +140,30 @@ def test_an_interrupted_phase_has_a_checkpoint(tmp_path):
             pass
     state = load_checkpoint(tmp_path / "encoder-1.training" / "checkpoint.safetensors")
     assert state["step"] == 2
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        replace(CONFIGURED, joint=JointConfig(every=2)),
+        replace(CONFIGURED, cold_places=True),
+        replace(CONFIGURED, networks=replace(NETWORKS, published_rule=True)),
+        replace(CONFIGURED, networks=replace(NETWORKS, codebooks=(16,))),
+    ],
+    ids=["joint", "places", "published rule", "one level"],
+)
+def test_what_is_compared_with_runs_and_goes_on(tmp_path, config):
+    whole = pretraining(tmp_path / "whole", config)
+    names = [part.name for part in whole.run()]
+    assert names == (PARTS if config.joint is None else ["encoder-1", "encoder-2"])
+    with pytest.raises(KilledError):
+        for _ in pretraining(tmp_path / "parts", config, Dying(11)).run():
+            pass
+    parts = pretraining(tmp_path / "parts", config)
+    for _ in parts.run():
+        pass
+    assert equal(whole.predictor.state_dict(), parts.predictor.state_dict())
+    assert whole.tokenizer.fingerprint() == parts.tokenizer.fingerprint()
 
 
 def test_a_phase_lasts_epochs_or_visits():

@@ -7,7 +7,7 @@ import io
 import os
 import struct
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -155,7 +155,7 @@ def check_complete(file: soundfile.SoundFile, path: Path | MemberFile) -> None:
         raise AudioError(f"{path} is truncated: {lost} bytes of what its header announces are missing")
 
 
-def missing_mp3_bytes(file: BinaryIO) -> int:
+def missing_mp3_bytes(file: io.BufferedIOBase) -> int:
     """How many bytes an MP3 lacks of those that its first frame announces; 0 where it announces none.
 
     A file without the frame called Xing or Info, as of constant rate, says nothing of its length.

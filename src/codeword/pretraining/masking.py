@@ -12,6 +12,8 @@ from torch import Tensor
 from codeword.functional.random import row_uniform
 from codeword.quantizers.config import register
 
+_OTHERS = 1 << 20  # what is drawn about masked patches is independent of which they are
+
 
 class Masking(NamedTuple):
     """The patches of every item, divided.
@@ -23,6 +25,16 @@ class Masking(NamedTuple):
 
     visible: Int[Tensor, "batch kept"]
     masked: Int[Tensor, "batch hidden"]
+
+
+def thinned(masking: Masking, share: float, key: Int[Tensor, ""], *, first_row: int = 0) -> Masking:
+    """The same with a share of the masked patches of every item, one at least: the others are in neither part."""
+    count, hidden = masking.masked.shape
+    wanted = max(1, math.ceil(share * hidden))
+    if wanted >= hidden:
+        return masking
+    chosen = row_uniform(key + _OTHERS, count, hidden, first_row=first_row).argsort(dim=1, stable=True)[:, :wanted]
+    return masking._replace(masked=masking.masked.gather(1, chosen).sort(1).values)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from codeword.nn.transformer import Transformer
 from codeword.pretraining.ahead import read_ahead
 from codeword.pretraining.cache import TokenCache
 from codeword.pretraining.frozen import Frozen
-from codeword.pretraining.masking import Masking, MaskRule, RandomMask
+from codeword.pretraining.masking import Masking, MaskRule, RandomMask, thinned
 from codeword.pretraining.mixing import Mixing, mixed
 from codeword.pretraining.samples import Drawn, Inputs, Order, Samples
 from codeword.pretraining.tokenizer import Tokenizer
@@ -108,6 +108,8 @@ class PhaseConfig:
         betas: Of AdamW.
         weight_decay: Of AdamW, on matrices alone.
         mask: Which patches the encoder sees.
+        predicted: Share of the masked patches that are predicted, drawn anew in every step; the others are neither
+            computed nor seen (Fu et al. 2024 need a quarter of them). In validation all are.
         mixing: What is mixed into the encoder's input, in this order.
         seed: Of the order, of masks and of what is mixed in.
         recompute: Save memory: the inside of blocks is computed again for the gradient, and not kept.
@@ -121,6 +123,7 @@ class PhaseConfig:
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 1e-4
     mask: MaskRule = field(default_factory=RandomMask)
+    predicted: float = 1.0
     mixing: tuple[Mixing, ...] = ()
     seed: int = 0
     recompute: bool = False
@@ -132,6 +135,8 @@ class PhaseConfig:
             value = getattr(self, name)
             if value is not None and value < bound:
                 raise ValueError(f"{name} of a PhaseConfig must be at least {bound}, got {value}")
+        if not 0 < self.predicted <= 1:
+            raise ValueError(f"predicted of a PhaseConfig is a share above 0 and at most 1, got {self.predicted}")
 
 
 class PhaseTask(Task[Batch]):
@@ -171,7 +176,8 @@ class PhaseTask(Task[Batch]):
         """The patches of a batch, divided by the rule."""
         key = torch.tensor(zlib.crc32(f"{self.config.seed} {purpose}".encode()), device=batch.inputs.values.device)
         first = self._place(batch.drawn)
-        return self.config.mask.draw(self.samples.grid, len(batch.inputs.values), key, first_row=first)
+        drawn = self.config.mask.draw(self.samples.grid, len(batch.inputs.values), key, first_row=first)
+        return thinned(drawn, self.config.predicted if self.training else 1.0, key, first_row=first)
 
     def optimizer(self, modules: Iterable[nn.Module], learning_rate: float) -> Optimizer:
         """AdamW for modules, whose blocks are recomputed from now on if that is wanted."""

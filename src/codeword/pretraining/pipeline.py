@@ -23,21 +23,24 @@ from codeword.functional.ranks import rank, world_size
 from codeword.nn.vit import DecoderConfig, ViTConfig
 from codeword.pretraining.cache import TokenCache
 from codeword.pretraining.estimator import Estimator, EstimatorConfig
-from codeword.pretraining.phase import CachedTokens, OnlineTokens, PhaseConfig, Tokens
+from codeword.pretraining.joint import JointConfig, JointTask
+from codeword.pretraining.phase import CachedTokens, OnlineTokens, PhaseConfig, PhaseTask, Tokens
 from codeword.pretraining.predictor import Predictor
 from codeword.pretraining.samples import Samples
 from codeword.pretraining.storage import load_tokenizer, read_predictor, write_predictor, write_tokenizer
 from codeword.pretraining.tasks import EncoderTask, TokenizerTask
 from codeword.pretraining.tokenizer import ColdTokenizer, Tokenizer, TrainedTokenizer, fit
 from codeword.quantizers.base import Quantizer
-from codeword.quantizers.learning import MovingAverage
+from codeword.quantizers.geometry import Cosine
+from codeword.quantizers.learning import DirectionAverage, MovingAverage
 from codeword.quantizers.residual import ResidualQuantizer
+from codeword.quantizers.unit_scale import UnitScale
 from codeword.quantizers.vector import VectorQuantizer
 from codeword.training.loop import BEST, CHECKPOINT, Outcome
 from codeword.training.loop import train as run
 from codeword.training.loop_config import LoopConfig
 from codeword.training.run import EMConfig
-from codeword.training.schedule import Cosine
+from codeword.training.schedule import Cosine as CosineSchedule
 
 _FIT_BATCH = 256
 _WAIT = 1.0  # seconds between two looks at what another process writes
@@ -56,6 +59,8 @@ class Networks:
         estimator: Predicts a teacher's vectors from a tokenizer's.
         codebooks: Codewords of every level; one level is plain vector quantization.
         code_dim: Features of a codeword.
+        published_rule: Let every level normalise its residual and subtract a codeword of length 1, as the published
+            code does, instead of true residuals: for comparison alone.
     """
 
     encoder: ViTConfig
@@ -64,9 +69,18 @@ class Networks:
     estimator: EstimatorConfig
     codebooks: tuple[int, ...] = (256, 256, 256, 256)
     code_dim: int = 256
+    published_rule: bool = False
 
     def quantizer(self) -> Quantizer:
         """A new quantizer; codebooks are moving averages, seeded by k-means, their dead codewords revived."""
+        if self.published_rule:
+            by_angle = DirectionAverage(decay=0.99, commitment=0.25)
+            return ResidualQuantizer(
+                [
+                    UnitScale(VectorQuantizer(self.code_dim, size, learning=by_angle, geometry=Cosine()))
+                    for size in self.codebooks
+                ]
+            )
         learning = MovingAverage(decay=0.99, commitment=0.25)
         stages = [VectorQuantizer(self.code_dim, size, learning=learning) for size in self.codebooks]
         return stages[0] if len(stages) == 1 else ResidualQuantizer(stages)
@@ -96,7 +110,7 @@ class Phase:
         visits = self.epochs * samples if self.visits is None else self.visits
         steps = max(1, math.ceil(visits / (self.config.batch * self.loop.accumulate)))
         warmup = min(steps - 1, round(steps * self.warmup / self.epochs))
-        return replace(self.loop, steps=steps, schedule=Cosine(steps=steps, warmup=warmup))
+        return replace(self.loop, steps=steps, schedule=CosineSchedule(steps=steps, warmup=warmup))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +122,8 @@ class PipelineConfig:
         encoder: How encoders are.
         tokenizer: How tokenizers are.
         iterations: Encoders in all; a tokenizer comes before each but the first.
+        joint: How tokenizer and encoder learn at once, from the second iteration on (eq. 8); ``None``: in turn.
+        cold_places: Let cold tokens tell the places of patches, as the published code does: for comparison alone.
         fit_samples: Samples on whose patches the codebooks of the cold tokenizer are found.
         codebook: Weight of a tokenizer's codebook loss beside its cosine loss.
         seed: Of all weights.
@@ -117,6 +133,8 @@ class PipelineConfig:
     encoder: Phase
     tokenizer: Phase
     iterations: int = 2
+    joint: JointConfig | None = None
+    cold_places: bool = False
     fit_samples: int = 4096
     codebook: float = 1.0
     seed: int = 0
@@ -176,6 +194,9 @@ class Pretraining:
             progress: Called while tokens are cached, with samples done and in all.
         """
         for iteration in range(1, self.config.iterations + 1):
+            if iteration > 1 and self.config.joint is not None:
+                yield self._both(iteration, self.config.joint)
+                continue
             yield from self._tokenizer(iteration)
             yield self._encoder(iteration, progress)
 
@@ -227,10 +248,34 @@ class Pretraining:
         self._tidy(home.name)
         return Part(home.name, outcome, caching)
 
+    def _both(self, iteration: int, joint: JointConfig) -> Part:
+        """Set tokenizer and predictor of an iteration, trained at once for the epochs of an encoder."""
+        homes = [self.folder / f"{name}-{iteration}" for name in ("tokenizer", "encoder")]
+        torch.manual_seed(self.config.seed + iteration)
+        if all(home.is_dir() for home in homes):
+            self.tokenizer, self.predictor = load_tokenizer(homes[0])[0], read_predictor(homes[1])
+            return Part(homes[1].name, None)
+        networks, phase = self.config.networks, self.config.encoder
+        made = TrainedTokenizer(networks.tokenizer, networks.quantizer())
+        estimator = Estimator(networks.estimator, networks.code_dim, networks.encoder.dim)
+        self.predictor.train().requires_grad_(True)
+        joint = replace(joint, accumulate=phase.loop.accumulate)
+        task = JointTask(self.predictor, made, estimator, self.samples, self.held, phase.config, joint)
+        # A tokenizer that says less is predicted better: no loss tells which weights are best.
+        phase = replace(phase, loop=replace(phase.loop, keep_best=False))
+        outcome = self._trained(task, phase, homes[1].name)
+        self.tokenizer, self.predictor = made.cpu().eval(), self.predictor.cpu().eval()
+        self._written(homes[0], lambda: write_tokenizer(homes[0], self.tokenizer, None))
+        self._written(homes[1], lambda: write_predictor(homes[1], self.predictor))
+        self._tidy(homes[1].name)
+        return Part(homes[1].name, outcome)
+
     def _cold(self, *, samples: int) -> Tokenizer:
         networks, config = self.config.networks, self.config
         encoder = networks.encoder
-        tokenizer = ColdTokenizer(encoder.channels, encoder.patch, networks.quantizer(), seed=config.seed)
+        tokenizer = ColdTokenizer(
+            encoder.channels, encoder.patch, networks.quantizer(), seed=config.seed, places=config.cold_places
+        )
         count = min(samples, len(self.samples))
         chosen = torch.randperm(len(self.samples), generator=torch.Generator().manual_seed(config.seed))[
             :count
@@ -271,7 +316,7 @@ class Pretraining:
             _wait_for(lambda: cache.done == len(self.samples))
         return CachedTokens(cache)
 
-    def _trained(self, task: EncoderTask | TokenizerTask, phase: Phase, name: str) -> Outcome:
+    def _trained(self, task: PhaseTask, phase: Phase, name: str) -> Outcome:
         return run(task, phase.fitted(len(self.samples)), self.folder / f"{name}.training")
 
     def _written(self, home: Path, write: Callable[[], object]) -> None:

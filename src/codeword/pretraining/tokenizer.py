@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from codeword.nn.patches import patchify
+from codeword.nn.patches import grid_of, patchify
+from codeword.nn.positions import sincos
 from codeword.nn.transformer import start_xavier
 from codeword.nn.vit import VisionTransformer, ViTConfig
 from codeword.quantizers.base import Quantizer
@@ -80,6 +81,7 @@ class ColdTokenizer(Tokenizer):
         patch: Size of a patch along every axis.
         quantizer: Its codebooks are found by :func:`fit`.
         seed: Of the projection.
+        places: Add the patches' places all the same, as the published code does: for comparison alone.
 
     Buffers:
         projection: Fixed.
@@ -87,9 +89,12 @@ class ColdTokenizer(Tokenizer):
 
     projection: Tensor
 
-    def __init__(self, channels: int, patch: tuple[int, ...], quantizer: Quantizer, *, seed: int = 0):
+    def __init__(
+        self, channels: int, patch: tuple[int, ...], quantizer: Quantizer, *, seed: int = 0, places: bool = False
+    ):
         super().__init__()
         self.channels, self.patch, self.seed, self.quantizer = channels, tuple(patch), seed, quantizer
+        self.places = places
         values, generator = channels * math.prod(patch), torch.Generator().manual_seed(seed)
         reach = math.sqrt(6 / (values + quantizer.dim))
         self.register_buffer("projection", reach * (2 * torch.rand(quantizer.dim, values, generator=generator) - 1))
@@ -97,10 +102,14 @@ class ColdTokenizer(Tokenizer):
     def project(
         self, x: Float[Tensor, "batch channels *size"], valid: Bool[Tensor, "batch patches"] | None
     ) -> Float[Tensor, "batch patches dim"]:
-        return F.linear(patchify(x, self.patch), self.projection)
+        projected = F.linear(patchify(x, self.patch), self.projection)
+        if not self.places:
+            return projected
+        return projected + sincos(grid_of(tuple(x.shape[2:]), self.patch, None), self.quantizer.dim).to(projected)
 
     def arguments(self) -> dict[str, object]:
-        return {"channels": self.channels, "patch": self.patch, "quantizer": self.quantizer, "seed": self.seed}
+        names = ("channels", "patch", "quantizer", "seed", "places")
+        return {name: getattr(self, name) for name in names}
 
 
 @register

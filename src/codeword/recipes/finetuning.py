@@ -88,7 +88,7 @@ _RECIPES: Mapping[Name, FineTuneRecipe] = {
     ),
     "audioset-20k": FineTuneRecipe(epochs=150.0, warmup=10.0, config=_sound(4e-4, 256, _BANDS)),
     "esc50": FineTuneRecipe(epochs=300.0, warmup=20.0, config=_sound(2e-3, 64, RandomMask(0.2))),
-    "imagenet-1k": FineTuneRecipe(epochs=200.0, warmup=5.0, config=_PIXELS),
+    "imagenet-1k": FineTuneRecipe(epochs=200.0, warmup=5.0, config=replace(_PIXELS, loss="bce")),
     "kinetics-400": FineTuneRecipe(epochs=75.0, warmup=5.0, config=replace(_PIXELS, batch=384, learning_rate=7.5e-4)),
     "small": FineTuneRecipe(
         epochs=30.0,

@@ -169,12 +169,12 @@ def _small(
     )
     loop = LoopConfig(steps=1, validate_every=200, checkpoint_every=200, keep_best=False, accelerator="auto")
     batch = 16 if smoke else 128
-    encoder = PhaseConfig(batch=batch, learning_rate=1e-3, weight_decay=0.05, mask=mask)
-    tokenizer = PhaseConfig(batch=batch, learning_rate=5e-4, weight_decay=0.05)
+    encoder = PhaseConfig(batch=batch, views=2, learning_rate=1e-3, weight_decay=0.05, mask=mask, predicted=0.25)
+    tokenizer = PhaseConfig(batch=batch, views=2, learning_rate=5e-4, weight_decay=0.05)
     pipeline = PipelineConfig(
         networks=networks,
-        encoder=Phase(epochs=10.0, warmup=1.0, visits=512 if smoke else 60_000, config=encoder, loop=loop),
-        tokenizer=Phase(epochs=10.0, warmup=1.0, visits=256 if smoke else 15_000, config=tokenizer, loop=loop),
+        encoder=Phase(epochs=10.0, warmup=1.0, visits=512 if smoke else 80_000, config=encoder, loop=loop),
+        tokenizer=Phase(epochs=10.0, warmup=1.0, visits=256 if smoke else 12_000, config=tokenizer, loop=loop),
     )
     return PretrainRecipe(front_end=front_end, augment=tuple(augment), pipeline=pipeline, most=256 if smoke else None)
 

@@ -201,5 +201,5 @@ def _row(encoder: str, method: Method, results: Sequence[ProbeResult]) -> ProbeR
         figure=fmean(values),
         spread=stdev(values) if len(values) > 1 else 0.0,
         validation=fmean(result.validation for result in results),
-        chosen=tuple(result.chosen for result in results),
+        chosen=tuple(float(result.chosen) for result in results),
     )

@@ -1,0 +1,163 @@
+"""What a small pretraining is worth: probes of frozen encoders beside random ones, in three kinds of data.
+
+    python -m benchmarks.pretraining_data --root ROOT --data SETS     # once
+    python -m benchmarks.pretraining_probes --data SETS               # train what is missing, probe, write
+    python -m benchmarks.pretraining_probes --data SETS --only image --seeds 1
+    python -m benchmarks.pretraining_probes --data SETS --report      # write what is there
+
+Recipes are ``small-image``, ``small-audio`` and ``small-video``; nothing of them was chosen on test items. Image:
+Fashion-MNIST, pretrained on its training images. Audio: pretrained on the training part of the sounds, probed on drums
+(folds without a common author), phones and Mandarin initials. Video: moving sprites over photos; the label is the
+motion. Every run is kept, so that an interrupted benchmark goes on.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+
+from benchmarks.record import RESULTS, write
+from codeword.data.listing import Listing
+from codeword.evaluation.data_check import open_listing, spread
+from codeword.pretraining.encoder import Encoder, read_encoder
+from codeword.pretraining.joint import JointConfig
+from codeword.recipes.pretraining import Name, PretrainRecipe, pretrain, recipe, resume_folder
+from codeword.recipes.probing import probe
+
+RUNS = Path("runs/pretraining")
+CELLS = RESULTS / "pretraining_probes.jsonl"
+RECIPES: dict[str, Name] = {"image": "small-image", "audio": "small-audio", "video": "small-video"}
+LEARNED = {"image": "fashion", "audio": "sounds", "video": "sprites"}
+TASKS = {"image": ("fashion",), "audio": ("drums", "phones", "initials"), "video": ("sprites",)}
+MOST = {"fashion": 12_000, "phones": 12_000}  # labelled items, evenly spread over every split
+VARIANTS = ("residual", "vector", "published rule", "places", "joint")
+
+
+def varied(base: PretrainRecipe, variant: str, seed: int) -> PretrainRecipe:
+    """The recipe of a variant; all have the same networks, samples and steps."""
+    pipeline = base.pipeline
+    networks = pipeline.networks
+    if variant == "vector":
+        networks = replace(networks, codebooks=(sum(networks.codebooks),))
+    if variant == "published rule":
+        networks = replace(networks, published_rule=True)
+    phases = [
+        replace(phase, config=replace(phase.config, seed=seed), loop=replace(phase.loop, seed=seed, progress=False))
+        for phase in (pipeline.encoder, pipeline.tokenizer)
+    ]
+    made = replace(
+        pipeline,
+        networks=networks,
+        encoder=phases[0],
+        tokenizer=phases[1],
+        seed=seed,
+        cold_places=variant == "places",
+        joint=JointConfig() if variant == "joint" else None,
+    )
+    return replace(base, pipeline=made)
+
+
+def listing(data: Path, name: str, kind: Any) -> Listing:
+    """A data set; of a large one some items of every split."""
+    whole = open_listing(data / name / "manifest.csv", kind)
+    if name not in MOST or len(whole) <= MOST[name]:
+        return whole
+    chosen = []
+    for split in sorted({item.split for item in whole.items}):
+        own = [item for item in whole.items if item.split == split]
+        chosen += [own[place] for place in spread(len(own), MOST[name] * len(own) // len(whole))]
+    return replace(whole, items=tuple(chosen))
+
+
+def trained(data: Path, kind: str, variant: str, seed: int) -> Path:
+    """The folder of an encoder, trained if it is not there."""
+    folder = RUNS / f"{kind}-{variant.replace(' ', '-')}-{seed}"
+    if not (folder / "config.json").is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        learned = open_listing(data / LEARNED[kind] / "manifest.csv", kind)  # pyrefly: ignore[bad-argument-type]
+        learned = replace(learned, items=tuple(item for item in learned.items if not item.split.startswith("fold")))
+        if resume_folder(folder).is_dir():
+            print(f"going on with {folder}", flush=True)
+        pretrain(
+            varied(recipe(RECIPES[kind]), variant, seed),
+            learned,
+            folder,
+            told=lambda part: print(part.line(), flush=True),
+        )
+    return folder
+
+
+def encoders(folder: Path) -> Iterator[tuple[str, Encoder]]:
+    """Those of every iteration."""
+    for home in sorted((folder / "iterations").iterdir()):
+        yield f"iteration {home.name}", read_encoder(home)
+
+
+def probed(data: Path, kind: str, folder: Path, seed: int) -> Iterator[dict[str, object]]:
+    """A row for every task, encoder and probe."""
+    for task in TASKS[kind]:
+        listed = listing(data, task, kind)
+        for number, (name, encoder) in enumerate(encoders(folder)):
+            found = probe(encoder, listed, methods=("linear", "knn"), beside_random=number == 0, seed=seed)
+            for row in found.rows:
+                yield {
+                    "task": task,
+                    "encoder": "random" if row.encoder == "random" else name,
+                    "probe": row.method,
+                    "figure": row.figure,
+                    "validation": row.validation,
+                }
+
+
+def known() -> list[dict[str, Any]]:
+    """Rows that are there."""
+    return [json.loads(line) for line in CELLS.read_text().splitlines()] if CELLS.is_file() else []
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, object]]:
+    """Mean and spread over seeds."""
+    keys = list(dict.fromkeys((row["kind"], row["task"], row["variant"], row["encoder"], row["probe"]) for row in rows))
+    found = []
+    for key in keys:
+        values = [
+            row["figure"]
+            for row in rows
+            if (row["kind"], row["task"], row["variant"], row["encoder"], row["probe"]) == key
+        ]
+        names = dict(zip(("kind", "task", "variant", "encoder", "probe"), key, strict=True))
+        spread_of = stdev(values) if len(values) > 1 else 0.0
+        found.append({**names, "mean": fmean(values), "spread": spread_of, "seeds": len(values), "values": values})
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--only", choices=tuple(RECIPES), action="append")
+    parser.add_argument("--variant", choices=VARIANTS, action="append")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--report", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for seed in range(arguments.seeds):
+        for variant in arguments.variant or VARIANTS:
+            for kind in arguments.only or RECIPES:
+                name = {"kind": kind, "variant": variant, "seed": seed}
+                if arguments.report or any(name.items() <= row.items() for row in known()):
+                    continue
+                folder = trained(arguments.data, kind, variant, seed)
+                rows = [{**name, **row} for row in probed(arguments.data, kind, folder, seed)]
+                with CELLS.open("a") as file:
+                    file.writelines(json.dumps(row) + "\n" for row in rows)
+                for row in rows:
+                    print(row, flush=True)
+    print(f"wrote {write('pretraining_probes', summary(known()))}")
+
+
+if __name__ == "__main__":
+    main()
