@@ -7,7 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from codeword.pretraining.encoder import Encoder
+from codeword.training.logging import read_log
 from contracts.media import save_picture
+from contracts.ranks import as_torchrun
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def test_embeddings_are_those_of_the_encoder(run, place, trained):
     assert np.load(place / "all.npy").shape == (40, 64, 32)
 
 
-def test_a_classifier_is_trained_and_tested(run, trained):
+def test_a_classifier_is_trained_and_tested(run, place, trained):
     ran = run(f"finetune small {trained}/encoder --data {trained}/pictures --out judge --epochs 2 --batch 8")
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.splitlines()[2].startswith("test")
@@ -128,3 +130,17 @@ def test_a_bad_picture_is_left_out_and_told(run, trained, place):
     assert ran.code == 2
     assert "1 files of few cannot be used, see above; the others are written" in ran.err
     assert np.load(place / "few.npy").shape == (6, 32)
+
+
+def test_two_processes_write_one_encoder(run, place):
+    for number in range(20):
+        save_picture(place / "pictures" / f"{number}.png", number)
+    line = "pretrain smoke-image --data pictures --epochs 1 --batch 8 --out"
+    program = place / "program.py"
+    program.write_text("from codeword.cli import main\n\nif __name__ == '__main__':\n    main()\n")
+    as_torchrun(program, *line.split(), "two")
+    assert run(f"{line} one").code == 0
+    logs = [read_log(place / name / "iterations" / "2" / "encoder.jsonl") for name in ("one", "two")]
+    assert [line["step"] for line in logs[0]] == [line["step"] for line in logs[1]]
+    assert Encoder.from_pretrained(place / "two").config == Encoder.from_pretrained(place / "one").config
+    assert not (place / "two.resume").exists()

@@ -32,6 +32,15 @@ def test_layers_and_pooling_are_those_of_the_network(encoder):
     )
 
 
+def test_bands_lie_side_by_side(encoder):
+    x = torch.randn(2, 1, 12, 8)
+    valid = torch.tensor([[True] * 4 + [False] * 2, [True] * 6])  # 3 of time, 2 bands
+    rows = encoder.extract(Inputs(x, valid), pooling="bands")
+    tokens = encoder.extract(Inputs(x, valid))
+    torch.testing.assert_close(rows[0], torch.cat([tokens[0, [0, 2]].mean(0), tokens[0, [1, 3]].mean(0)]))
+    torch.testing.assert_close(rows[1], torch.cat([tokens[1, ::2].mean(0), tokens[1, 1::2].mean(0)]))
+
+
 def test_padding_counts_nowhere(encoder):
     x = torch.randn(2, 1, 12, 8)
     valid = torch.tensor([[True] * 4 + [False] * 2, [True] * 6])

@@ -1,5 +1,6 @@
 """``codeword pretrain``."""
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,8 @@ class Pretrain:
         out = self.out or Path("unused")
         if not self.dry_run:
             check_model_folder(out, overwrite=self.overwrite)
-        quiet = sys.stderr is None or not sys.stderr.isatty()
+        first = os.environ.get("RANK", "0") == "0"  # torchrun starts many, of which one talks
+        quiet = not first or sys.stderr is None or not sys.stderr.isatty()
         config = changed(
             recipe(self.recipe),
             Options(
@@ -105,11 +107,13 @@ class Pretrain:
                     workers=self.workers,
                     dry_run=self.dry_run,
                     progress=progress,
-                    told=lambda part: print(part.line(), flush=True),
+                    told=lambda part: print(part.line(), flush=True) if first else None,
                 )
         except KeyboardInterrupt as stop:
             again = f"; the same command goes on from {resumable}" if resumable.exists() else ""
             raise type(stop)(f"interrupted, no encoder was written{again}") from None
+        if not first:
+            return
         print(result.report)
         if self.dry_run:
             print("every kind of phase runs; nothing was written")

@@ -20,6 +20,12 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+def meet() -> None:
+    """Go on when all ranks are here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
 def sum_over_ranks_(value: Tensor) -> Tensor:
     """Add ``value`` over all ranks, in place."""
     if world_size() > 1:

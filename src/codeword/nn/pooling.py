@@ -1,5 +1,6 @@
 """The tokens of an input as one vector."""
 
+import math
 from typing import Literal
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from codeword.nn.transformer import start_xavier
 
 Pooling = Literal["mean", "cls", "attentive"]
+Fixed = Literal["mean", "bands", "cls"]  # those without weights
 
 
 def mean_of_valid(
@@ -21,6 +23,31 @@ def mean_of_valid(
         return patches.mean(1)
     weight = valid.to(patches.dtype).unsqueeze(-1)
     return (patches * weight).sum(1) / weight.sum(1).clamp_min(1)
+
+
+def pooled(
+    tokens: Float[Tensor, "batch tokens dim"],
+    kind: Fixed,
+    grid: tuple[int, ...],
+    valid: Bool[Tensor, "batch patches"] | None = None,
+) -> Float[Tensor, "batch features"]:
+    """One vector of an input's tokens, which come after those of a prefix.
+
+    Args:
+        tokens: Of a transformer.
+        kind: ``mean`` over all patches that are no padding; ``bands``: their mean over the first axis, time, with what
+            lies along the others side by side, as M2D does (Niizumi et al. 2024); ``cls``: the first token.
+        grid: Patches along every axis.
+        valid: Patches that are no padding.
+    """
+    if kind == "cls":
+        return tokens[:, 0]
+    patches = tokens[:, tokens.shape[1] - math.prod(grid) :]
+    if kind == "mean":
+        return mean_of_valid(patches, valid)
+    bands = rearrange(patches, "b (time bands) dim -> (b bands) time dim", time=grid[0])
+    mask = None if valid is None else rearrange(valid, "b (time bands) -> (b bands) time", time=grid[0])
+    return rearrange(mean_of_valid(bands, mask), "(b bands) dim -> b (bands dim)", b=len(tokens))
 
 
 class AttentivePooling(nn.Module):

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from codeword.nn.peers import from_ast, from_videomae, from_vitmae
-from codeword.nn.pooling import mean_of_valid
+from codeword.nn.pooling import pooled
 from codeword.nn.vit import VisionTransformer, ViTConfig
 from codeword.pretraining.front_ends import FrontEnd
 from codeword.pretraining.samples import Inputs
@@ -20,7 +20,7 @@ from codeword.quantizers.config import register
 from codeword.quantizers.storage import CONFIG, WEIGHTS, fetched, read_module, write_module
 
 KIND = "encoder"
-Pooling = Literal["none", "mean", "cls"]
+Pooling = Literal["none", "mean", "bands", "cls"]
 _PEERS = {"vit_mae": from_vitmae, "videomae": from_videomae, "audio-spectrogram-transformer": from_ast}
 
 
@@ -57,8 +57,8 @@ class Encoder(nn.Module, ModelHubMixin):
         Args:
             batch: Inputs as the front end makes them, with their padding, or only their values.
             layer: Which block's output: 0 is the first's, -1 the last's.
-            pooling: ``none`` gives one vector for every patch, ``mean`` their mean over what is no padding, ``cls`` the
-                token of that name.
+            pooling: ``none`` gives one vector for every patch, ``mean`` their mean over what is no padding, ``bands``
+                that over time alone, ``cls`` the token of that name.
             norm: Whether the network's last norm is applied, whatever the layer.
 
         Raises:
@@ -77,12 +77,9 @@ class Encoder(nn.Module, ModelHubMixin):
         self.train(training)
         states = found.hidden[1 + layer % depth]
         tokens = self.network.transformer.norm(states) if norm else states
-        if pooling == "cls":
-            return tokens[:, 0]
-        tokens = tokens[:, self.config.prefix :]
         if pooling == "none":
-            return tokens
-        return mean_of_valid(tokens, valid)
+            return tokens[:, self.config.prefix :]
+        return pooled(tokens, pooling, self.network.grid(values), valid)
 
     def arguments(self) -> dict[str, object]:
         """The constructor's arguments by name, for the saved configuration."""

@@ -97,7 +97,8 @@ def extract(
                 progress(numbers[-1] + 1, count)
 
     grid = samples.grid if pooling == "none" else ()
-    shape = (count, *([int(np.prod(grid))] if grid else []), encoder.config.dim)
+    bands = int(np.prod(samples.grid[1:])) if pooling == "bands" else 1
+    shape = (count, *([int(np.prod(grid))] if grid else []), encoder.config.dim * bands)
     if len(files) == 1:
         _write_parquet(out, listing, parts())
         return shape

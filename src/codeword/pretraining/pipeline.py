@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import torch
 
-from codeword.functional.ranks import rank, world_size
+from codeword.functional.ranks import meet, rank, world_size
 from codeword.nn.vit import DecoderConfig, ViTConfig
 from codeword.pretraining.cache import TokenCache
 from codeword.pretraining.estimator import Estimator, EstimatorConfig
@@ -221,12 +221,12 @@ class Pretraining:
             self.tokenizer, _ = load_tokenizer(home)
         elif iteration == 1:
             self.tokenizer = self._cold(samples=self.config.fit_samples)
-            self._written(home, lambda: write_tokenizer(home, self.tokenizer, None))
+            self._written(lambda: write_tokenizer(home, self.tokenizer, None))
         else:
             made, task = self._tokenizer_task()
             outcome = self._trained(task, self.config.tokenizer, home.name)
             self.tokenizer = made.cpu().eval()
-            self._written(home, lambda: write_tokenizer(home, self.tokenizer, None))
+            self._written(lambda: write_tokenizer(home, self.tokenizer, None))
             self._tidy(home.name)
             yield Part(home.name, outcome)
 
@@ -244,7 +244,7 @@ class Pretraining:
         caching = time.process_time() - begin
         outcome = self._trained(self._encoder_task(tokens), self.config.encoder, home.name)
         self.predictor = self.predictor.cpu().eval()
-        self._written(home, lambda: write_predictor(home, self.predictor))
+        self._written(lambda: write_predictor(home, self.predictor))
         self._tidy(home.name)
         return Part(home.name, outcome, caching)
 
@@ -265,8 +265,8 @@ class Pretraining:
         phase = replace(phase, loop=replace(phase.loop, keep_best=False))
         outcome = self._trained(task, phase, homes[1].name)
         self.tokenizer, self.predictor = made.cpu().eval(), self.predictor.cpu().eval()
-        self._written(homes[0], lambda: write_tokenizer(homes[0], self.tokenizer, None))
-        self._written(homes[1], lambda: write_predictor(homes[1], self.predictor))
+        self._written(lambda: write_tokenizer(homes[0], self.tokenizer, None))
+        self._written(lambda: write_predictor(homes[1], self.predictor))
         self._tidy(homes[1].name)
         return Part(homes[1].name, outcome)
 
@@ -280,7 +280,8 @@ class Pretraining:
         chosen = torch.randperm(len(self.samples), generator=torch.Generator().manual_seed(config.seed))[
             :count
         ].tolist()
-        parts = (chosen[start : start + _FIT_BATCH] for start in range(0, count, _FIT_BATCH))
+        share = chosen[rank() :: world_size()]  # codebooks are found from the sums of all processes
+        parts = (share[start : start + _FIT_BATCH] for start in range(0, len(share), _FIT_BATCH))
         fit(tokenizer, (self.samples.inputs(part, [0] * len(part)) for part in parts), EMConfig(seed=config.seed))
         return tokenizer.eval()
 
@@ -319,11 +320,10 @@ class Pretraining:
     def _trained(self, task: PhaseTask, phase: Phase, name: str) -> Outcome:
         return run(task, phase.fitted(len(self.samples)), self.folder / f"{name}.training")
 
-    def _written(self, home: Path, write: Callable[[], object]) -> None:
+    def _written(self, write: Callable[[], object]) -> None:
         if rank() == 0:
             write()
-        elif world_size() > 1:
-            _wait_for(home.is_dir)
+        meet()
 
     def _tidy(self, name: str) -> None:
         """Keep the log of a phase, drop its checkpoints."""

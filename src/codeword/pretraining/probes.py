@@ -9,7 +9,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from codeword.metrics.classification import Figures, Labels, figures, multi_hot, num_classes
-from codeword.nn.pooling import mean_of_valid
+from codeword.nn.pooling import Fixed, pooled
 from codeword.nn.vit import VisionTransformer
 from codeword.pretraining.classifier import whole_batches
 from codeword.pretraining.folds import OverFolds, over_folds
@@ -78,7 +78,7 @@ def features(
     samples: Samples,
     *,
     layer: int = -1,
-    pooling: Literal["mean", "cls"] = "mean",
+    pooling: Fixed = "mean",
     norm: bool = True,
     batch: int = 256,
 ) -> Float[Tensor, "count dim"]:
@@ -88,7 +88,7 @@ def features(
         network: On any device; it is left in evaluation mode.
         samples: What to look at.
         layer: Which block's output: 0 is the first's, -1 the last's.
-        pooling: The ``mean`` of the patches that are no padding, or the ``cls`` token.
+        pooling: See ``pooled``.
         norm: Whether the network's last norm is applied, whatever the layer.
         batch: Samples at once.
 
@@ -97,10 +97,8 @@ def features(
     """
     if pooling == "cls" and not network.config.cls_token:
         raise ValueError("the network has no cls token: pool by mean")
-    prefix, parts = network.config.prefix, list[Tensor]()
-    for tokens, valid in _states(network, samples, layer, norm, batch):
-        parts.append(tokens[:, 0] if pooling == "cls" else mean_of_valid(tokens[:, prefix:], valid))
-    return torch.cat([part.cpu() for part in parts])
+    states = _states(network, samples, layer, norm, batch)
+    return torch.cat([pooled(tokens, pooling, samples.grid, valid).cpu() for tokens, valid in states])
 
 
 @torch.no_grad()

@@ -33,6 +33,7 @@ from codeword.training.loop import Outcome
 from codeword.training.loop import train as run
 from codeword.training.loop_config import LoopConfig
 from codeword.training.schedule import Cosine
+from codeword.training.stepper import start_ranks
 
 Name = Literal["audioset-2m", "audioset-20k", "esc50", "imagenet-1k", "kinetics-400", "small"]
 
@@ -143,6 +144,7 @@ def finetune(
     Raises:
         ValueError: In one line, if there is nothing to learn.
     """
+    start_ranks(config.loop)
     front_end = encoder.front_end
     if front_end is None:
         raise ValueError("the encoder does not say what its inputs are made of, so that no file can become one")

@@ -34,6 +34,7 @@ from codeword.pretraining.pipeline import Networks, Part, Phase, PipelineConfig,
 from codeword.pretraining.samples import Samples
 from codeword.pretraining.storage import TOKENIZER, load_tokenizer, read_predictor, write_tokenizer
 from codeword.training.loop_config import LoopConfig
+from codeword.training.stepper import start_ranks
 
 Name = Literal[
     "audioset",
@@ -256,6 +257,7 @@ def pretrain(
     Raises:
         ValueError: In one line, if there is nothing to train on.
     """
+    start_ranks(config.pipeline.encoder.loop)
     listing = data if isinstance(data, Listing) else open_listing(data, config.kind)
     learned, held = divided(listing)
     most = _DRY if dry_run else config.most

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from codeword.data.listing import Listing
 from codeword.formats.atomic import atomic_write
+from codeword.nn.pooling import Fixed
 from codeword.pretraining.attentive import AttentiveConfig, LabelledPatches, attentive_probe
 from codeword.pretraining.encoder import Encoder
 from codeword.pretraining.probes import (
@@ -39,7 +40,7 @@ class Pooled(NamedTuple):
     """
 
     layer: int = -1
-    pooling: Literal["mean", "cls"] = "mean"
+    pooling: Fixed = "mean"
 
 
 @dataclass(frozen=True, kw_only=True)

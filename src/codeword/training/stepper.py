@@ -139,6 +139,12 @@ class Stepper:
         self.task.eval()
 
 
+def start_ranks(config: LoopConfig) -> None:
+    """Let the processes of torchrun know one another before the first loop: who writes what depends on it."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and world_size() == 1:
+        make_fabric(config, phases=1)
+
+
 def make_fabric(config: LoopConfig, phases: int) -> Fabric:
     """Fabric for one process, or for those that torchrun or the configuration asks for."""
     processes = int(os.environ.get("WORLD_SIZE", config.devices))
