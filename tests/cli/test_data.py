@@ -1,5 +1,6 @@
 """``codeword data check``."""
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -39,9 +40,22 @@ def test_bad_files_make_a_bad_exit_code(run, pictures):
         ("data check pictures --kind video", "pictures holds no video: looked for"),
         ("data check pictures --picture sheet.jpg", "a picture is a .png file, got sheet.jpg"),
         ("data check pictures --read -1", "--read must be at least 0, got -1"),
-        ("data chek pictures", "codeword data takes check, got 'chek', perhaps check"),
+        ("data chek pictures", "codeword data takes check or statistics, got 'chek', perhaps check"),
         ("data check pictures --kind movie", "invalid choice 'movie'"),
     ],
 )
 def test_what_cannot_be_checked_is_one_line(refused, pictures, line, message):
     assert message in refused(line)
+
+
+def test_statistics_are_those_of_the_training_items(run, pictures):
+    save_picture(pictures.parent / "split" / "train" / "a.png", 1, height=32, width=32)
+    save_picture(pictures.parent / "split" / "test" / "b.png", 2)
+    ran = run("data statistics small-image split")
+    assert (ran.code, ran.err) == (0, "")
+    with Image.open(pictures.parent / "split" / "train" / "a.png") as image:
+        pixels = np.asarray(image) / 255
+    names = dict(line.split(": ") for line in ran.out.splitlines())
+    for name, wanted in (("mean", pixels.mean((0, 1))), ("deviation", pixels.std((0, 1)))):
+        assert [float(part) for part in names[name].split(", ")] == pytest.approx(wanted, rel=1e-3)
+    assert "--items must be at least 1, got 0" in run("data statistics small-image split --items 0").err

@@ -1,4 +1,4 @@
-"""``codeword data check``."""
+"""``codeword data check`` and ``codeword data statistics``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from codeword.cli.common import OptionalPath, check_output, progress_bar
+from codeword.cli.pretrain import Recipe
 
 
 @dataclass(frozen=True)
@@ -46,3 +47,31 @@ class CheckData:
             print(f"  picture: {self.picture}")
         if found.bad:
             raise ValueError(f"{len(found.bad)} files of {self.path} cannot be used, see above")
+
+
+@dataclass(frozen=True)
+class DataStatistics:
+    """Compute mean and deviation of a data set's inputs, which pretraining normalises with: of its training items."""
+
+    recipe: tyro.conf.Positional[Annotated[Recipe, tyro.conf.arg(metavar="RECIPE")]]
+    """Whose inputs: their kind, sizes and filterbank."""
+    path: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="PATH")]]
+    """A folder, a table, tar shards, or one file."""
+    items: int = 1000
+    """How many items to read, spread evenly over all."""
+
+    def run(self) -> None:
+        """Measure and print."""
+        if self.items < 1:
+            raise ValueError(f"--items must be at least 1, got {self.items}")
+        from codeword.evaluation.data_check import open_listing
+        from codeword.pretraining.front_ends import AudioFrontEnd
+        from codeword.recipes.pretraining import learnable, recipe
+
+        front_end = recipe(self.recipe).front_end
+        listing = learnable(open_listing(self.path, front_end.kind))
+        measured = front_end.measured(listing, items=self.items)
+        found = measured.statistics if isinstance(measured, AudioFrontEnd) else measured
+        for name in ("mean", "deviation"):
+            value = getattr(found, name)
+            print(f"{name}: {', '.join(f'{part:.6g}' for part in (value if isinstance(value, tuple) else (value,)))}")

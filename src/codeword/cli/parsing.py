@@ -14,7 +14,7 @@ import tyro
 from codeword import __version__
 from codeword.cli.complexity import Complexity
 from codeword.cli.compress import Compress
-from codeword.cli.data import CheckData
+from codeword.cli.data import CheckData, DataStatistics
 from codeword.cli.decode import Decode
 from codeword.cli.decompress import Decompress
 from codeword.cli.demo import Demo
@@ -52,6 +52,7 @@ VERBS = {
     "evaluate classifier": EvaluateClassifier,
     "inspect": Inspect,
     "data check": CheckData,
+    "data statistics": DataStatistics,
     "export audio": ExportAudio,
     "recipes": Recipes,
     "complexity": Complexity,

@@ -293,13 +293,18 @@ def views(
     return files if plain or config.pipeline.encoder.config.views is None else KeptSamples(files)
 
 
+def learnable(listing: Listing) -> Listing:
+    """The items that are neither for validation nor for test."""
+    return replace(listing, items=tuple(item for item in listing.items if item.split not in ("test", "val")))
+
+
 def divided(listing: Listing) -> tuple[Listing, Listing]:
     """Items to learn from and items to validate on: those for validation, or else some others, whole groups together.
 
     Raises:
         ValueError: If there are fewer than two.
     """
-    free = [item for item in listing.items if item.split not in ("test", "val")]
+    free = list(learnable(listing).items)
     held = [item for item in listing.items if item.split == "val"]
     if not held:
         groups: dict[str, int] = {}
