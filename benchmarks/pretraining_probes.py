@@ -24,17 +24,19 @@ import torch
 from benchmarks.record import RESULTS, write
 from codeword.data.listing import Listing
 from codeword.evaluation.data_check import open_listing, spread
+from codeword.nn.pooling import Fixed
 from codeword.pretraining.encoder import Encoder, read_encoder
 from codeword.pretraining.joint import JointConfig
 from codeword.recipes.pretraining import Name, PretrainRecipe, pretrain, recipe, resume_folder
-from codeword.recipes.probing import probe
+from codeword.recipes.probing import Pooled, probe
 
 RUNS = Path("runs/pretraining")
 CELLS = RESULTS / "pretraining_probes.jsonl"
 RECIPES: dict[str, Name] = {"image": "small-image", "audio": "small-audio", "video": "small-video"}
 LEARNED = {"image": "fashion", "audio": "sounds", "video": "sprites"}
 TASKS = {"image": ("fashion",), "audio": ("drums", "phones", "initials"), "video": ("sprites",)}
-MOST = {"fashion": 12_000, "phones": 12_000}  # labelled items, evenly spread over every split
+POOLING: dict[str, Fixed] = {"image": "mean", "audio": "bands", "video": "mean"}
+MOST = {"fashion": 12_000, "phones": 6_000}  # labelled items, evenly spread over every split
 VARIANTS = ("residual", "vector", "published rule", "places", "joint")
 
 
@@ -103,7 +105,14 @@ def probed(data: Path, kind: str, folder: Path, seed: int) -> Iterator[dict[str,
     for task in TASKS[kind]:
         listed = listing(data, task, kind)
         for number, (name, encoder) in enumerate(encoders(folder)):
-            found = probe(encoder, listed, methods=("linear", "knn"), beside_random=number == 0, seed=seed)
+            found = probe(
+                encoder,
+                listed,
+                methods=("linear", "knn"),
+                pooled=Pooled(pooling=POOLING[kind]),
+                beside_random=number == 0,
+                seed=seed,
+            )
             for row in found.rows:
                 yield {
                     "task": task,

@@ -146,7 +146,8 @@ def test_a_lost_byte_costs_its_chunk_only():
 def test_lost_and_doubled_chunks_are_noticed():
     data = VARIANTS["packed"]
     second, third = positions(data)[1:3]
-    assert salvage(data[:second] + data[third:]).report.missing == ((10, 20),)
+    report = salvage(data[:second] + data[third:]).report
+    assert (report.missing, report.problems) == (((10, 20),), ("items 10 to 19 are missing",))
     found, report = salvage(data[:third] + data[second:])
     assert np.array_equal(found, CODES)
     assert report.missing == ()

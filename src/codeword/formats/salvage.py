@@ -118,7 +118,9 @@ class Salvage(Generic[T]):
         missing = list(self._missing)
         if total is not None and total > self._expected:
             missing.append((self._expected, total))
-        return SalvageReport(self._num_chunks, self._num_items, total, tuple(missing), tuple(self._problems))
+        # Whole chunks that were cut out leave nothing behind that is wrong.
+        problems = self._problems or [f"items {start} to {stop - 1} are missing" for start, stop in missing]
+        return SalvageReport(self._num_chunks, self._num_items, total, tuple(missing), tuple(problems))
 
     def _note(self, problem: str) -> None:
         if len(self._problems) < _MAX_PROBLEMS:

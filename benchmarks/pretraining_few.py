@@ -1,0 +1,67 @@
+"""Few labels: classifiers on pretrained encoders beside the same networks trained from nothing.
+
+    python -m benchmarks.pretraining_probes --data SETS --variant residual     # trains the encoders
+    python -m benchmarks.pretraining_few --data SETS                           # what is missing, then write
+    python -m benchmarks.pretraining_few --data SETS --only image --seeds 1
+
+The recipe is ``small`` for both; the best validation loss chooses the weights, the test items are looked at once. One
+and ten labels in a hundred, of every class one at least.
+"""
+
+import argparse
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from benchmarks.pretraining_probes import RECIPES, RUNS, listing, trained
+from benchmarks.record import RESULTS, write
+from codeword.pretraining.encoder import Encoder, read_encoder
+from codeword.recipes.finetuning import finetune, recipe
+
+CELLS = RESULTS / "pretraining_few.jsonl"
+TASKS = {"image": "fashion", "audio": "initials", "video": "sprites"}
+SHARES = (0.01, 0.1)
+
+
+def row(data: Path, kind: str, share: float, start: str, seed: int) -> dict[str, object]:
+    """A classifier's figures on the test items."""
+    encoder = read_encoder(trained(data, kind, "residual", seed))
+    if start == "scratch":
+        torch.manual_seed(seed)
+        encoder = Encoder(encoder.config, encoder.front_end)
+    made = recipe("small")
+    made = replace(made, config=replace(made.config, seed=seed), loop=replace(made.loop, seed=seed, progress=False))
+    out = RUNS / f"few-{kind}-{share}-{start}-{seed}"
+    result = finetune(made, encoder, listing(data, TASKS[kind], kind), out, few=share)
+    shutil.rmtree(out)
+    test = result.test[0]
+    return {"kind": kind, "task": TASKS[kind], "share": share, "start": start, "seed": seed, "accuracy": test.top1}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--only", choices=tuple(RECIPES), action="append")
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    known = [json.loads(line) for line in CELLS.read_text().splitlines()] if CELLS.is_file() else []
+    for seed in range(arguments.seeds):
+        for kind in arguments.only or RECIPES:
+            for share in SHARES:
+                for start in ("pretrained", "scratch"):
+                    name = {"kind": kind, "share": share, "start": start, "seed": seed}
+                    if any(name.items() <= cell.items() for cell in known):
+                        continue
+                    known.append(row(arguments.data, kind, share, start, seed))
+                    with CELLS.open("a") as file:
+                        file.write(json.dumps(known[-1]) + "\n")
+                    print(known[-1], flush=True)
+    print(f"wrote {write('pretraining_few', known)}")
+
+
+if __name__ == "__main__":
+    main()
