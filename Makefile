@@ -1,4 +1,4 @@
-.PHONY: demo test lint docs examples clean
+.PHONY: demo demo-pretraining test lint docs examples clean
 VENV := .venv
 BIN := $(VENV)/bin
 # Nothing but the processor is needed; a machine that offers only the accelerator build of torch works as well.
@@ -13,6 +13,11 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)  ## train, encode, store, search and compare on the embedded real data; writes demo/report.html
 	$(BIN)/codeword demo --out demo
+
+SETS := runs/sets
+demo-pretraining: $(STAMP)  ## the small recipe of each kind of data, on sets made of Debian packages: about an hour of one core
+	[ -d $(SETS) ] || benchmarks/pretraining_sets.sh $(SETS) $(BIN)/python
+	$(BIN)/python -m benchmarks.pretraining_probes --data $(SETS) --variant residual --seeds 1
 
 test: $(STAMP)  ## the whole test suite; the compiler's tests run without the shape hook, which it cannot trace
 	$(BIN)/pytest

@@ -16,6 +16,12 @@ from benchmarks.audio_tables import (
     beside_audio,
 )
 from benchmarks.pages import ROOT, read, source, table
+from benchmarks.pretraining_tables import (
+    pretraining_baselines,
+    pretraining_few,
+    pretraining_probes,
+    pretraining_speed,
+)
 
 PAGE, README = ROOT / "docs/results.md", ROOT / "README.md"
 OPEN, CLOSE = "<!-- measured: benchmarks/tables.py -->\n", "<!-- end of measured -->"
@@ -143,6 +149,10 @@ SECTIONS = {
     "Training of audio models": audio_training,
     "Variable and constant depth": audio_variable,
     "The speech model": audio_shipped,
+    "Pretrained encoders": pretraining_probes,
+    "Few labels": pretraining_few,
+    "Simple features beside pretrained ones": pretraining_baselines,
+    "Speed of pretraining": pretraining_speed,
 }
 
 
