@@ -337,6 +337,11 @@ def test_a_classifier_is_saved_with_its_names_and_its_front_end(tmp_path):
     x = torch.randn(2, 1, 8, 8)
     assert torch.equal(made(x), read(x)) and not read.training
     assert (read.classes, read.front_end, read.pooling) == (CLASSES, front_end, "attentive")
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["classifier"]["front_end"]["mean"] = [0.4]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="a front end of fingerprint"):
+        Classifier.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match="classifier"):
         Classifier.from_pretrained(tmp_path)

@@ -15,6 +15,7 @@ from codeword.nn.pooling import Pooling, TokenPooling
 from codeword.nn.vit import VisionTransformer, ViTConfig
 from codeword.pretraining.front_ends import FrontEnd
 from codeword.pretraining.samples import Inputs, Samples
+from codeword.pretraining.storage import check_front_end, fingerprinted
 from codeword.quantizers.config import register
 from codeword.quantizers.storage import CONFIG, WEIGHTS, fetched, read_module, write_module
 
@@ -126,7 +127,7 @@ class Classifier(nn.Module, ModelHubMixin):
         }
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        write_module(save_directory, self, _KIND)
+        write_module(save_directory, self, _KIND, notes=fingerprinted(self.front_end))
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> "Classifier":
@@ -134,6 +135,7 @@ class Classifier(nn.Module, ModelHubMixin):
         model = read_module(folder, _KIND)
         if not isinstance(model, Classifier):
             raise ValueError(f"{folder} holds a {type(model).__name__}, not a classifier")
+        check_front_end(folder, model.front_end)
         return model
 
 

@@ -16,6 +16,7 @@ from codeword.nn.pooling import pooled
 from codeword.nn.vit import VisionTransformer, ViTConfig
 from codeword.pretraining.front_ends import FrontEnd
 from codeword.pretraining.samples import Inputs
+from codeword.pretraining.storage import check_front_end, fingerprinted
 from codeword.quantizers.config import register
 from codeword.quantizers.storage import CONFIG, WEIGHTS, fetched, read_module, write_module
 
@@ -86,8 +87,7 @@ class Encoder(nn.Module, ModelHubMixin):
         return {"vit": self.config, "front_end": self.front_end}
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        fingerprint = None if self.front_end is None else self.front_end.fingerprint()
-        write_module(save_directory, self, KIND, notes={"front_end_fingerprint": fingerprint})
+        write_module(save_directory, self, KIND, notes=fingerprinted(self.front_end))
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> "Encoder":
@@ -112,12 +112,7 @@ def read_encoder(folder: Path) -> Encoder:
     encoder = read_module(folder, KIND)
     if not isinstance(encoder, Encoder):
         raise ValueError(f"{folder} holds a {type(encoder).__name__}, not an encoder")
-    said = config.get("front_end_fingerprint")
-    if encoder.front_end is not None and said != (now := encoder.front_end.fingerprint()):
-        raise ValueError(
-            f"{path} describes a front end of fingerprint {now[:12]}, the weights were trained with {str(said)[:12]}: "
-            "restore the file as it was saved"
-        )
+    check_front_end(folder, encoder.front_end)
     return encoder
 
 

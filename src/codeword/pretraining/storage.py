@@ -8,11 +8,12 @@ from pathlib import Path
 from codeword.pretraining.front_ends import FrontEnd
 from codeword.pretraining.predictor import Predictor
 from codeword.pretraining.tokenizer import Tokenizer
-from codeword.quantizers.config import build, describe
+from codeword.quantizers.config import Plain, build, describe
 from codeword.quantizers.storage import CONFIG, read_module, write_module
 
 TOKENIZER = "tokenizer"  # beside an encoder, and the word for itself
 _PREDICTOR = "predictor"
+_FINGERPRINT = "front_end_fingerprint"
 
 
 def write_tokenizer(folder: Path, tokenizer: Tokenizer, front_end: FrontEnd | None) -> None:
@@ -52,6 +53,25 @@ def read_predictor(folder: Path) -> Predictor:
     if not isinstance(predictor, Predictor):
         raise ValueError(f"{folder} holds a {type(predictor).__name__}, not a predictor")
     return predictor
+
+
+def fingerprinted(front_end: FrontEnd | None) -> dict[str, Plain]:
+    """What a configuration says of a front end beside its description."""
+    return {_FINGERPRINT: None if front_end is None else front_end.fingerprint()}
+
+
+def check_front_end(folder: Path, front_end: FrontEnd | None) -> None:
+    """Refuse a model whose description of its front end was changed after it was saved.
+
+    Raises:
+        ValueError: In one line that names the file.
+    """
+    said = json.loads((folder / CONFIG).read_text()).get(_FINGERPRINT)
+    if front_end is not None and said != (now := front_end.fingerprint()):
+        raise ValueError(
+            f"{folder / CONFIG} describes a front end of fingerprint {now[:12]}, the weights were trained with "
+            f"{str(said)[:12]}: restore the file as it was saved"
+        )
 
 
 def whole(folder: Path, write: Callable[[Path], object]) -> None:
