@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from codeword.cli.common import OptionalPath, check_output, progress_bar
-from codeword.cli.pretrain import Recipe
+from codeword.recipes.names import Pretraining as Recipe
 
 
 @dataclass(frozen=True)

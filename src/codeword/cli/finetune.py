@@ -9,13 +9,12 @@ import tyro
 
 from codeword.cli.common import DataFile, ModelFolder, OptionalCount, OptionalNumber, OptionalPath, print_table
 from codeword.cli.train import check_model_folder
+from codeword.recipes.names import Finetuning as Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from codeword.metrics.classification import Figures
-
-Recipe = Literal["audioset-2m", "audioset-20k", "esc50", "imagenet-1k", "kinetics-400", "small"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,18 +10,7 @@ import tyro
 
 from codeword.cli.common import OptionalCount, OptionalNumber, OptionalPath, progress_bar
 from codeword.cli.train import check_model_folder
-
-Recipe = Literal[
-    "audioset",
-    "imagenet",
-    "kinetics",
-    "small-audio",
-    "small-image",
-    "small-video",
-    "smoke-audio",
-    "smoke-image",
-    "smoke-video",
-]
+from codeword.recipes.names import Pretraining as Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,11 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from codeword.data.listing import Listing
-from codeword.data.mel_augment import BetaGain, RollTime, SpecAugment
-from codeword.data.visual_augment import HorizontalFlip, MultiScaleCrop, RandomResizedCrop
+from codeword.data.mel_augment import SpecAugment, bridle_augmentations
+from codeword.data.visual_augment import HorizontalFlip, RandomResizedCrop, video_augmentations
 from codeword.functional.ranks import rank
 from codeword.metrics.classification import Figures
 from codeword.nn.pooling import Pooling
@@ -29,13 +29,12 @@ from codeword.pretraining.label_mixing import CutMix, MelLabelMixup, Mixup
 from codeword.pretraining.masking import BandMask, MaskRule, RandomMask
 from codeword.pretraining.storage import whole
 from codeword.recipes.labelled import LabelledData, open_labelled
+from codeword.recipes.names import Finetuning as Name
 from codeword.training.loop import Outcome
 from codeword.training.loop import train as run
 from codeword.training.loop_config import LoopConfig
 from codeword.training.schedule import Cosine
 from codeword.training.stepper import start_ranks
-
-Name = Literal["audioset-2m", "audioset-20k", "esc50", "imagenet-1k", "kinetics-400", "small"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,8 +191,8 @@ def _suited(config: FineTuneConfig, front_end: FrontEnd, *, several: bool) -> Fi
 def _augmentations(front_end: FrontEnd) -> tuple[Augmentation, ...]:
     """Those that do not mix, for a kind of data."""
     if front_end.kind == "audio":
-        return RollTime(), BetaGain()
+        return bridle_augmentations()
     side = max(front_end.size[-2:])
     if front_end.kind == "video":
-        return (MultiScaleCrop(size=side),)
+        return video_augmentations(side)
     return RandomResizedCrop(size=side, scale=(0.5, 1.0)), HorizontalFlip()

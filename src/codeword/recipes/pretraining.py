@@ -13,13 +13,13 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple, get_args
 
 from codeword.data.audio_samples import PUBLISHED, AudioSampleConfig
 from codeword.data.listing import Kind, Listing
-from codeword.data.mel_augment import BetaGain, RollTime
+from codeword.data.mel_augment import bridle_augmentations
 from codeword.data.video_files import ClipConfig
-from codeword.data.visual_augment import HorizontalFlip, MultiScaleCrop, RandomResizedCrop
+from codeword.data.visual_augment import MultiScaleCrop, RandomResizedCrop, image_augmentations, video_augmentations
 from codeword.evaluation.data_check import open_listing, spread
 from codeword.functional.filterbank import MelConfig
 from codeword.functional.ranks import rank
@@ -33,31 +33,11 @@ from codeword.pretraining.phase import PhaseConfig
 from codeword.pretraining.pipeline import Networks, Part, Phase, PipelineConfig, Pretraining, Progress
 from codeword.pretraining.samples import Samples
 from codeword.pretraining.storage import TOKENIZER, load_tokenizer, read_predictor, write_tokenizer
+from codeword.recipes.names import Pretraining as Name
 from codeword.training.loop_config import LoopConfig
 from codeword.training.stepper import start_ranks
 
-Name = Literal[
-    "audioset",
-    "imagenet",
-    "kinetics",
-    "small-audio",
-    "small-image",
-    "small-video",
-    "smoke-audio",
-    "smoke-image",
-    "smoke-video",
-]
-NAMES: tuple[Name, ...] = (
-    "audioset",
-    "imagenet",
-    "kinetics",
-    "small-audio",
-    "small-image",
-    "small-video",
-    "smoke-audio",
-    "smoke-image",
-    "smoke-video",
-)
+NAMES: tuple[Name, ...] = get_args(Name)
 _HELD_SHARE, _HELD_MOST = 0.05, 1000
 _DRY = 256  # items that a dry run looks at
 
@@ -129,13 +109,13 @@ def _base(front_end: FrontEnd, patch: tuple[int, ...]) -> Networks:
 def _audioset() -> PretrainRecipe:
     front_end = AudioFrontEnd(sample=AudioSampleConfig(frames=1024), statistics=PUBLISHED["audioset"])
     how = _Learning(5e-4, 1024, (130.0, 30.0), (10.0, 2.0), RandomMask(0.8))
-    return _published(front_end, (RollTime(), BetaGain()), _base(front_end, (16, 16)), how)
+    return _published(front_end, bridle_augmentations(), _base(front_end, (16, 16)), how)
 
 
 def _imagenet() -> PretrainRecipe:
     front_end = ImageFrontEnd()
     how = _Learning(5e-4, 1024, (400.0, 100.0), (10.0, 2.0), RandomMask(0.8))
-    return _published(front_end, (RandomResizedCrop(size=224), HorizontalFlip()), _base(front_end, (16, 16)), how)
+    return _published(front_end, image_augmentations(), _base(front_end, (16, 16)), how)
 
 
 def _kinetics() -> PretrainRecipe:
@@ -150,7 +130,7 @@ def _kinetics() -> PretrainRecipe:
         estimator=EstimatorConfig(dim=384, depth=4, heads=6),
     )
     how = _Learning(1.2e-3, 2048, (800.0, 200.0), (40.0, 10.0), TubeMask(0.9))
-    return _published(front_end, (MultiScaleCrop(size=224),), networks, how)
+    return _published(front_end, video_augmentations(), networks, how)
 
 
 def _small(
@@ -183,7 +163,7 @@ def _small(
 def _small_audio(smoke: bool) -> PretrainRecipe:
     sample = AudioSampleConfig(frames=128, mel=MelConfig(bins=64))
     front_end = AudioFrontEnd(sample=sample, statistics=PUBLISHED["audioset"])
-    return _small(front_end, (16, 8), (RollTime(), BetaGain()), RandomMask(0.8), smoke=smoke)
+    return _small(front_end, (16, 8), bridle_augmentations(), RandomMask(0.8), smoke=smoke)
 
 
 def _small_image(smoke: bool) -> PretrainRecipe:
