@@ -28,6 +28,7 @@ initials   audio 2,358 Mandarin syllables, 22 initials           by syllable; ea
 sounds     audio words, music, instruments, the three above      none of its own: test parts keep their names
 fashion    image Fashion-MNIST                                   every tenth of the training images is val
 photos     image pieces of 121 photos, 96 x 96                   by photo
+garments   video 6,720 clips, 64 x 64, 16 frames, 16 motions     by photo and by garment
 sprites    video 6,000 clips, 64 x 64, 16 frames, 12 motions     by photo and by sprite
 film       video 10 minutes of film                              by time: the last tenth of long ones is val
 ========== ===== =============================================== ======================================================
@@ -46,6 +47,7 @@ import tyro
 from benchmarks.pretraining_audio import write_drums, write_initials, write_phones
 from benchmarks.pretraining_baselines import measure
 from benchmarks.pretraining_film import write_films
+from benchmarks.pretraining_garments import write_garments
 from benchmarks.pretraining_photos import write_fashion, write_photos
 from benchmarks.pretraining_sounds import write_sounds
 from benchmarks.pretraining_sprites import write_sprites
@@ -57,6 +59,7 @@ SETS: dict[str, Callable[[Path, Path], None]] = {
     "sounds": write_sounds,  # after the three, which it names
     "fashion": write_fashion,
     "photos": write_photos,
+    "garments": write_garments,
     "sprites": write_sprites,
     "film": write_films,
 }

@@ -22,7 +22,7 @@ from codeword.pretraining.encoder import Encoder, read_encoder
 from codeword.recipes.finetuning import finetune, recipe
 
 CELLS = RESULTS / "pretraining_few.jsonl"
-TASKS = {"image": "fashion", "audio": "initials", "video": "sprites"}
+TASKS = {"image": "fashion", "audio": "initials", "video": "garments"}
 SHARES = (0.01, 0.1)
 
 

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
+from jaxtyping import UInt8
 from PIL import Image
+from torch import Tensor
 
 from benchmarks.pretraining_files import part, write_table
 
@@ -26,7 +29,8 @@ _PHOTOS = (
 _PLASMA = "BytheWater ColdRipple ColorfulCups DarkestHour EveningGlow FallenLeaf Grey Kite OneStandsOut Path summer_1am"
 _DRAWN = ("umang_", "Fossa_", "Painting-Colors_")
 _TWICE = "menu-scores1.jpg"  # the same as bonus-01.jpg
-_FASHION = "datasets/fashion-mnist"
+_SHORT_SIDE = 360  # pixels, of a photo as a background
+FASHION = "datasets/fashion-mnist"
 
 
 def photos(share: Path) -> Iterator[tuple[Path, str]]:
@@ -47,6 +51,19 @@ def half(path: Path) -> Image.Image:
     """A photo at half its size, in colour."""
     with Image.open(path) as photo:
         return photo.convert("RGB").reduce(2)
+
+
+def backgrounds(share: Path) -> dict[str, list[tuple[str, UInt8[Tensor, "3 height width"]]]]:
+    """Photos of every split, made small, with their names."""
+    found: dict[str, list[tuple[str, Tensor]]] = {"train": [], "val": [], "test": []}
+    for path, split in photos(share):
+        with Image.open(path) as photo:
+            scale = _SHORT_SIDE / min(photo.size)
+            size = (round(photo.width * scale), round(photo.height * scale))
+            pixels = np.asarray(photo.convert("RGB").resize(size, Image.Resampling.LANCZOS, reducing_gap=3))
+        name = path.relative_to(share).with_suffix("").as_posix()
+        found[split].append((name, torch.from_numpy(pixels.copy()).permute(2, 0, 1)))
+    return found
 
 
 def write_photos(share: Path, out: Path) -> None:
@@ -72,7 +89,7 @@ def write_fashion(share: Path, out: Path) -> None:
     for name, is_test in (("train", False), ("t10k", True)):
         images, labels = (f"{name}-{what}-ubyte.gz" for what in ("images-idx3", "labels-idx1"))
         for file in (images, labels):
-            shutil.copyfile(share / _FASHION / file, out / file)
+            shutil.copyfile(share / FASHION / file, out / file)
         for place, label in enumerate(gzip.decompress((out / labels).read_bytes())[8:]):
             split = "test" if is_test else "val" if place % 10 == 9 else "train"
             rows.append((images, place, label, split))

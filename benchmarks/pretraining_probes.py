@@ -33,9 +33,9 @@ from codeword.recipes.probing import Pooled, probe
 RUNS = Path("runs/pretraining")
 CELLS = RESULTS / "pretraining_probes.jsonl"
 RECIPES: dict[str, Name] = {"image": "small-image", "audio": "small-audio", "video": "small-video"}
-LEARNED = {"image": "fashion", "audio": "sounds", "video": "sprites"}
-TASKS = {"image": ("fashion",), "audio": ("drums", "phones", "initials"), "video": ("sprites",)}
-POOLING: dict[str, Fixed] = {"image": "mean", "audio": "bands", "video": "mean"}
+LEARNED = {"image": "fashion", "audio": "sounds", "video": "garments"}
+TASKS = {"image": ("fashion",), "audio": ("drums", "phones", "initials"), "video": ("garments", "sprites")}
+POOLING: dict[str, Fixed] = {"image": "mean", "audio": "quarters", "video": "mean"}
 MOST = {"fashion": 12_000, "phones": 6_000}  # labelled items, evenly spread over every split
 VARIANTS = ("residual", "vector", "published rule", "places", "joint")
 

@@ -33,21 +33,18 @@ from torch import Tensor
 
 from benchmarks.pretraining_files import write_table
 from benchmarks.pretraining_film import write_video
-from benchmarks.pretraining_photos import photo_split, photos
+from benchmarks.pretraining_photos import backgrounds, photo_split
 
 SIZE, FRAMES = 64, 16
 COUNTS = {"train": 4200, "val": 600, "test": 1200}
-CLASSES = (
-    *("east", "northeast", "north", "northwest", "west", "southwest", "south", "southeast"),
-    *("turning_left", "turning_right", "growing", "shrinking"),
-)
+DIRECTIONS = ("east", "northeast", "north", "northwest", "west", "southwest", "south", "southeast")
+CLASSES = (*DIRECTIONS, "turning_left", "turning_right", "growing", "shrinking")
 _SMALLEST, _LARGEST = 18.0, 40.0  # pixels across
 _MASTER = 40  # pixels across of a cut-out as kept
 _SPEED, _TURN, _GROWTH = (1.5, 3.0), (5.0, 10.0), (0.03, 0.06)
 _DRIFT = 1.0
 _RATE = Fraction(16)
 _SCALE = 3  # of the coder's quantization: nearly nothing is lost
-_SHORT_SIDE = 360  # of a photo
 _COLOURS, _COVERED, _ASYMMETRY = 40, 0.25, 0.2
 _KINDS = (
     *("animals", "food", "plants", "vehicles", "household", "hobbies", "sports"),
@@ -84,7 +81,7 @@ def track(label: str, generator: np.random.Generator) -> Track:
     elif label in ("turning_left", "turning_right"):
         angle = angle + time * np.radians(turn) * (1 if label == "turning_left" else -1)
     else:
-        direction = CLASSES.index(label) * np.pi / 4
+        direction = DIRECTIONS.index(label) * np.pi / 4
         x, y = x + time * speed * np.cos(direction), y - time * speed * np.sin(direction)
     return Track(x % SIZE, y % SIZE, angle % (2 * np.pi), _SMALLEST * np.exp(scale % octave))
 
@@ -161,7 +158,7 @@ def _turned(across: Tensor, down: Tensor, angle: Tensor) -> Tensor:
 
 def write_sprites(share: Path, out: Path, seed: int = 0) -> None:
     """The videos, in a folder per split and class, and a table of them with their photos."""
-    sprites, backs = cut_outs(share), _backgrounds(share)
+    sprites, backs = cut_outs(share), backgrounds(share)
     rows: list[tuple[str, str, str, str]] = []
     number = 0
     for split, count in COUNTS.items():
@@ -176,16 +173,3 @@ def write_sprites(share: Path, out: Path, seed: int = 0) -> None:
             rows.append((path, label, split, name))
             number += 1
     write_table(out / "manifest.csv", ("path", "label", "split", "group"), rows)
-
-
-def _backgrounds(share: Path) -> dict[str, list[tuple[str, Tensor]]]:
-    found: dict[str, list[tuple[str, Tensor]]] = {split: [] for split in COUNTS}
-    for path, split in photos(share):
-        with Image.open(path) as photo:
-            scale = _SHORT_SIDE / min(photo.size)
-            size = (round(photo.width * scale), round(photo.height * scale))
-            pixels = np.asarray(photo.convert("RGB").resize(size, Image.Resampling.LANCZOS, reducing_gap=3))
-        found[split].append(
-            (path.relative_to(share).with_suffix("").as_posix(), torch.from_numpy(pixels.copy()).permute(2, 0, 1))
-        )
-    return found

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from codeword.nn.pooling import AttentivePooling, TokenPooling, mean_of_valid
+from codeword.nn.pooling import AttentivePooling, TokenPooling, mean_of_valid, pooled, widening
 
 TOLERANCE = 1e-5
 
@@ -58,3 +58,29 @@ def test_what_cannot_be_is_refused():
         TokenPooling("cls", 8, 0, 2)
     with pytest.raises(ValueError, match="heads"):
         AttentivePooling(8, 3)
+
+
+def test_quarters_are_of_what_is_no_padding():
+    tokens = torch.arange(2 * 9 * 2, dtype=torch.float32).view(1, 18, 2).expand(2, -1, -1)
+    valid = torch.ones(2, 18, dtype=torch.bool)
+    valid[0, 12:] = False  # six steps of two bands
+    found = pooled(tokens, "quarters", (9, 2), valid).view(2, 4, 2, 2)
+    steps = tokens[0].view(9, 2, 2)
+    for row, edges in ((0, ((0, 1), (1, 3), (3, 4), (4, 6))), (1, ((0, 2), (2, 4), (4, 6), (6, 9)))):
+        for part, (first, end) in enumerate(edges):
+            assert torch.allclose(found[row, part], steps[first:end].mean(0))
+    assert torch.allclose(pooled(tokens, "bands", (9, 2), valid)[0].view(2, 2), steps[:6].mean(0))
+    assert found.shape[1] * 2 * 2 == 2 * widening("quarters", (9, 2))
+
+
+def test_fewer_steps_than_quarters():
+    tokens = torch.arange(3.0).view(1, 3, 1)
+    valid = torch.tensor([[True, True, False]])
+    assert pooled(tokens, "quarters", (3,), valid).tolist() == [[0, 0, 1, 1]]
+    assert pooled(tokens, "quarters", (3,), ~valid & False).tolist() == [[0, 0, 0, 0]]
+
+
+def test_the_mean_of_bands_is_the_mean():
+    tokens = torch.randn(2, 7, 3, generator=torch.Generator().manual_seed(0))
+    bands = pooled(tokens, "bands", (3, 2)).view(2, 2, 3)
+    assert torch.allclose(bands.mean(1), pooled(tokens, "mean", (3, 2)), atol=TOLERANCE)

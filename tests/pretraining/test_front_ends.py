@@ -140,6 +140,23 @@ def test_all_frames_of_a_clip_are_cut_alike(listings):
     assert len(edges[:, 0, 0].unique()) > 1
 
 
+def test_a_removed_background_leaves_what_changes(listings):
+    """What rests is 0, what moves keeps its difference from the mean frame; the deviation is that of differences."""
+    still = replace(VIDEO, background="removed", mean=(0.0,), deviation=(1.0,))
+    frames = torch.full((3, 4, 16, 16), 200, dtype=torch.uint8)
+    frames[:, 1, :8] = 100
+    shown = still.finish(frames).values
+    assert shown[:, :, 8:].abs().max() < 1e-6
+    assert torch.allclose(shown[:, 1, 0], torch.tensor(-75 / 255), atol=1e-6)
+    assert torch.allclose(shown.mean(1), torch.zeros(()), atol=1e-6)
+    measured = still.measured(listings["video"])
+    samples = measured.samples(listings["video"], (2, 8, 8))
+    values = samples.inputs(range(len(samples)), [0] * len(samples)).values
+    assert values.std() == pytest.approx(1, abs=0.05)
+    assert max(measured.deviation) < min(VIDEO.measured(listings["video"]).deviation)
+    assert still.fingerprint() != replace(still, background="kept").fingerprint()
+
+
 def test_repeated_views_are_cut_out_of_one_decoded_clip(listings, monkeypatch):
     decoded = []
     monkeypatch.setattr(front_ends, "read_clip", lambda *a, **k: decoded.append(a[0]) or read_clip(*a, **k))
@@ -288,7 +305,7 @@ def _bytes(values):
         (lambda data: AUDIO.samples(data["audio"], (5, 4), augment=[MelNoise()]), "MelNoise mixes in what"),
         (lambda data: IMAGE.samples(data["image"], (4, 4), repeats=0), "repeats are 1 or more"),
         (lambda data: IMAGE.samples(data["image"], (4, 4), workers=-1), "workers 0 or more: got 1 and -1"),
-        (lambda data: ImageFrontEnd(channels=2), "an image has 1 channel or 3, got 2"),
+        (lambda data: ImageFrontEnd(channels=2), "images have 1 channel or 3, got 2"),
         (lambda data: ImageFrontEnd(channels=1), "1 channels have as many means"),
         (lambda data: ImageFrontEnd(mean=(0.5,), deviation=(0.0,)), "deviations above 0"),
         (lambda data: VideoFrontEnd(height=0), r"sizes are 1 or more, got \(16, 0, 224\)"),
@@ -299,3 +316,12 @@ def test_impossible_front_ends_are_one_line(make, message, listings):
     with pytest.raises(ValueError, match=message) as raised:
         make(listings)
     assert "\n" not in str(raised.value)
+
+
+def test_a_grey_video_is_the_brightness_of_its_colours(listings):
+    item = listings["video"].items[0]
+    colours = VIDEO.read(item, None)
+    found = replace(VIDEO, channels=1).read(item, None)
+    assert found.shape == (1, *colours.shape[1:])
+    expected = 0.299 * colours[0] + 0.587 * colours[1] + 0.114 * colours[2]
+    assert (found[0] - expected).abs().max() <= 0.501

@@ -64,3 +64,19 @@ def test_a_cold_projection_is_never_trained():
     tokenizer = cold()
     assert "projection" in tokenizer.state_dict()
     assert all(name.startswith("quantizer.") for name, _ in tokenizer.named_parameters())
+
+
+def test_an_offset_tells_soft_patches_from_loud_ones():
+    """Without it a direction is all there is; with it what is nearly 0 has one direction, whatever its noise."""
+    plain, offset = (ColdTokenizer(1, PATCH, quantizer(), offset=value) for value in (0.0, 1.0))
+    x = torch.randn(8, 1, 12, 8, generator=torch.Generator().manual_seed(5))
+    torch.testing.assert_close(plain.latents(x), plain.latents(5 * x))
+    alike = (offset.latents(x) * offset.latents(5 * x)).sum(-1)
+    assert alike.mean() < 0.9
+    quiet = offset.latents(0.001 * x).flatten(0, 1)
+    assert (quiet @ quiet.t()).min() > 0.999
+    spread = plain.latents(0.001 * x).flatten(0, 1)
+    assert (spread @ spread.t()).min() < 0
+    beside = offset.constant.norm() / plain.project(torch.randn(400, 1, 12, 8), None).square().sum(-1).mean().sqrt()
+    assert 0.8 < beside < 1.25
+    assert offset.fingerprint() != plain.fingerprint()

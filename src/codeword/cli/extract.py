@@ -21,9 +21,9 @@ class Extract:
     """A .npy file, beside which a .csv file names its rows, or a .parquet file, which names them itself."""
     layer: int = -1
     """Which block's output: 0 is the first's, -1 the last's."""
-    pooling: Literal["mean", "bands", "cls", "none"] = "mean"
-    """Mean of the patches that are no padding, that over time with bands side by side, the cls token, or every patch
-    for itself (.npy only)."""
+    pooling: Literal["mean", "bands", "quarters", "cls", "none"] = "mean"
+    """Mean of the patches that are no padding, that over time with bands side by side, the same in four equal parts
+    of the time, the cls token, or every patch for itself (.npy only)."""
     norm: bool = True
     """Apply the last norm of the network, whatever the layer."""
     batch: int = 64

@@ -18,9 +18,9 @@ class Probe:
     """Logistic regression, nearest neighbours, or a trained query that looks at single patches."""
     layer: int = -1
     """Which block's output: 0 is the first's, -1 the last's."""
-    pooling: Literal["mean", "bands", "cls"] = "mean"
-    """Mean of the patches that are no padding, that over time with the bands of a spectrogram side by side, or the cls
-    token."""
+    pooling: Literal["mean", "bands", "quarters", "cls"] = "mean"
+    """Mean of the patches that are no padding, that over time with the bands of a spectrogram side by side, the same in
+    four equal parts of the time, or the cls token."""
     random: bool = True
     """Probe the same network with random weights, too."""
     few: float = 1.0

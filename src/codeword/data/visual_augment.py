@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
 from codeword.quantizers.config import register
@@ -190,6 +190,12 @@ def fitted(x: Shaped[Tensor, "channels *positions"], height: int, width: int) ->
     scale = min(x.shape[-2] / height, x.shape[-1] / width)
     part = _middle(x, max(round(height * scale), 1), max(round(width * scale), 1))
     return _resized(part, height, width)
+
+
+def grey(x: UInt8[Tensor, "3 *positions"]) -> UInt8[Tensor, "1 *positions"]:
+    """Brightness of colours, by the weights of ITU-R BT.601."""
+    weights = torch.tensor([0.299, 0.587, 0.114], device=x.device)
+    return torch.tensordot(weights, x.float(), 1).round().byte().unsqueeze(0)
 
 
 def normalized_channels(

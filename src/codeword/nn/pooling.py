@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from codeword.nn.transformer import start_xavier
 
 Pooling = Literal["mean", "cls", "attentive"]
-Fixed = Literal["mean", "bands", "cls"]  # those without weights
+Fixed = Literal["mean", "bands", "quarters", "cls"]  # those without weights
 
 
 def mean_of_valid(
@@ -36,7 +36,8 @@ def pooled(
     Args:
         tokens: Of a transformer.
         kind: ``mean`` over all patches that are no padding; ``bands``: their mean over the first axis, time, with what
-            lies along the others side by side, as M2D does (Niizumi et al. 2024); ``cls``: the first token.
+            lies along the others side by side, as M2D does (Niizumi et al. 2024); ``quarters``: the same in each of
+            four equal parts of what is no padding, side by side; ``cls``: the first token.
         grid: Patches along every axis.
         valid: Patches that are no padding.
     """
@@ -45,9 +46,26 @@ def pooled(
     patches = tokens[:, tokens.shape[1] - math.prod(grid) :]
     if kind == "mean":
         return mean_of_valid(patches, valid)
-    bands = rearrange(patches, "b (time bands) dim -> (b bands) time dim", time=grid[0])
-    mask = None if valid is None else rearrange(valid, "b (time bands) -> (b bands) time", time=grid[0])
-    return rearrange(mean_of_valid(bands, mask), "(b bands) dim -> b (bands dim)", b=len(tokens))
+    steps = rearrange(patches, "b (time bands) dim -> b time (bands dim)", time=grid[0])
+    lasts = torch.ones(steps.shape[:2], dtype=torch.bool, device=steps.device)
+    if valid is not None:
+        lasts = rearrange(valid, "b (time bands) -> b time bands", time=grid[0]).any(2)
+    weight = _parts(lasts, 4 if kind == "quarters" else 1).to(steps.dtype)
+    return (weight @ steps / weight.sum(-1, keepdim=True).clamp_min(1)).flatten(1)
+
+
+def widening(kind: Fixed, grid: tuple[int, ...]) -> int:
+    """How many times the features of a token what is pooled has."""
+    return math.prod(grid[1:]) * {"bands": 1, "quarters": 4}[kind] if kind in ("bands", "quarters") else 1
+
+
+def _parts(lasts: Bool[Tensor, "batch time"], count: int) -> Bool[Tensor, "batch parts time"]:
+    """Which steps belong to which equal part; of fewer steps than parts, some are in several."""
+    steps, place = lasts.sum(1)[:, None, None], (lasts.cumsum(1) - 1)[:, None, :]
+    part = torch.arange(count, device=lasts.device)[None, :, None]
+    first = part * steps // count
+    end = torch.maximum((part + 1) * steps // count, first + 1)
+    return lasts[:, None, :] & (place >= first) & (place < end)
 
 
 class AttentivePooling(nn.Module):

@@ -21,7 +21,7 @@ from codeword.quantizers.config import register
 from codeword.quantizers.storage import CONFIG, WEIGHTS, fetched, read_module, write_module
 
 KIND = "encoder"
-Pooling = Literal["none", "mean", "bands", "cls"]
+Pooling = Literal["none", "mean", "bands", "quarters", "cls"]
 _PEERS = {"vit_mae": from_vitmae, "videomae": from_videomae, "audio-spectrogram-transformer": from_ast}
 
 
@@ -59,7 +59,7 @@ class Encoder(nn.Module, ModelHubMixin):
             batch: Inputs as the front end makes them, with their padding, or only their values.
             layer: Which block's output: 0 is the first's, -1 the last's.
             pooling: ``none`` gives one vector for every patch, ``mean`` their mean over what is no padding, ``bands``
-                that over time alone, ``cls`` the token of that name.
+                that over time alone, ``quarters`` that in each of four equal parts, ``cls`` the token of that name.
             norm: Whether the network's last norm is applied, whatever the layer.
 
         Raises:

@@ -11,6 +11,7 @@ from jaxtyping import Float32
 
 from codeword.data.listing import Item, Listing
 from codeword.formats.atomic import atomic_write
+from codeword.nn.pooling import widening
 from codeword.pretraining.encoder import Encoder, Pooling
 
 
@@ -97,8 +98,8 @@ def extract(
                 progress(numbers[-1] + 1, count)
 
     grid = samples.grid if pooling == "none" else ()
-    bands = int(np.prod(samples.grid[1:])) if pooling == "bands" else 1
-    shape = (count, *([int(np.prod(grid))] if grid else []), encoder.config.dim * bands)
+    wider = 1 if pooling == "none" else widening(pooling, samples.grid)
+    shape = (count, *([int(np.prod(grid))] if grid else []), encoder.config.dim * wider)
     if len(files) == 1:
         _write_parquet(out, listing, parts())
         return shape

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -32,7 +32,7 @@ from codeword.data.epoch_order import Window
 from codeword.data.image_files import read_image
 from codeword.data.listing import BadItem, Item, Kind, Listing
 from codeword.data.video_files import ClipConfig, read_clip
-from codeword.data.visual_augment import IMAGENET_DEVIATION, IMAGENET_MEAN, fitted, normalized_channels
+from codeword.data.visual_augment import IMAGENET_DEVIATION, IMAGENET_MEAN, fitted, grey, normalized_channels
 from codeword.nn.patches import grid_of
 from codeword.pretraining.samples import Inputs
 from codeword.quantizers.config import describe, register
@@ -184,18 +184,22 @@ class VisualFrontEnd(FrontEnd):
     """What images and videos share: what no augmentation has cut to size is the middle, resized.
 
     Attributes:
+        channels: 1 for grey, 3 for colour.
         height: In pixels.
         width: In pixels.
         mean: Of every channel, or one for all; black is 0 and white 1.
         deviation: Likewise.
     """
 
+    channels: int = 3
     height: int = 224
     width: int = 224
     mean: tuple[float, ...] = IMAGENET_MEAN
     deviation: tuple[float, ...] = IMAGENET_DEVIATION
 
     def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise ValueError(f"{self.kind}s have 1 channel or 3, got {self.channels}")
         if min(self.size) < 1:
             raise ValueError(f"sizes are 1 or more, got {self.size}")
         if not len(self.mean) == len(self.deviation) in (1, self.channels) or not min(self.deviation) > 0:
@@ -204,33 +208,24 @@ class VisualFrontEnd(FrontEnd):
                 f"and {self.deviation}"
             )
 
+    def shown(self, raw: Shaped[Tensor, "channels *positions"]) -> Float[Tensor, "channels *size"]:
+        """What is normalised."""
+        return fitted(raw, self.height, self.width)
+
     def finish(self, raw: Shaped[Tensor, "channels *positions"]) -> View:
-        return View(normalized_channels(fitted(raw, self.height, self.width), self.mean, self.deviation))
+        return View(normalized_channels(self.shown(raw), self.mean, self.deviation))
 
     def measured(self: V, listing: Listing, *, items: int = 1000) -> V:
-        found = channel_statistics(
-            listing, lambda item: fitted(self.read(item, None), self.height, self.width), items=items
-        )
+        found = channel_statistics(listing, lambda item: self.shown(self.read(item, None)), items=items)
         return replace(self, mean=found.mean, deviation=found.deviation)
 
 
 @register
 @dataclass(frozen=True, kw_only=True)
 class ImageFrontEnd(VisualFrontEnd):
-    """Images to pixels, (height, width).
-
-    Attributes:
-        channels: 1 for grey, 3 for colour.
-    """
+    """Images to pixels, (height, width)."""
 
     kind: ClassVar[Kind] = "image"
-
-    channels: int = 3
-
-    def __post_init__(self) -> None:
-        if self.channels not in (1, 3):
-            raise ValueError(f"an image has 1 channel or 3, got {self.channels}")
-        super().__post_init__()
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -250,15 +245,14 @@ class VideoFrontEnd(VisualFrontEnd):
 
     Attributes:
         clip: Which frames.
+        background: ``removed``: of every pixel its mean over the frames of the clip is subtracted, so that what rests
+            is 0 and only what changes is seen; mean and deviation are then those of the differences.
     """
 
     kind: ClassVar[Kind] = "video"
 
     clip: ClipConfig = field(default_factory=ClipConfig)
-
-    @property
-    def channels(self) -> int:
-        return 3
+    background: Literal["kept", "removed"] = "kept"
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -266,7 +260,12 @@ class VideoFrontEnd(VisualFrontEnd):
 
     def read(self, item: Item, generator: torch.Generator | None) -> Shaped[Tensor, "channels frames height width"]:
         where = 0.5 if generator is None else float(torch.rand((), generator=generator, dtype=torch.float64))
-        return read_clip(item, self.clip, where=where).frames
+        frames = read_clip(item, self.clip, where=where).frames
+        return frames if self.channels == 3 else grey(frames)
+
+    def shown(self, raw: Shaped[Tensor, "channels *positions"]) -> Float[Tensor, "channels *size"]:
+        frames = super().shown(raw)
+        return frames if self.background == "kept" else frames - frames.mean(1, keepdim=True)
 
 
 @dataclass(frozen=True, eq=False)

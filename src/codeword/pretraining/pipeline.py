@@ -123,6 +123,8 @@ class PipelineConfig:
         tokenizer: How tokenizers are.
         iterations: Encoders in all; a tokenizer comes before each but the first.
         joint: How tokenizer and encoder learn at once, from the second iteration on (eq. 8); ``None``: in turn.
+        cold_offset: How long a constant vector is that is added to the projections of patches by the cold tokenizer;
+            see there. The published code has none.
         cold_places: Let cold tokens tell the places of patches, as the published code does: for comparison alone.
         fit_samples: Samples on whose patches the codebooks of the cold tokenizer are found.
         codebook: Weight of a tokenizer's codebook loss beside its cosine loss.
@@ -134,6 +136,7 @@ class PipelineConfig:
     tokenizer: Phase
     iterations: int = 2
     joint: JointConfig | None = None
+    cold_offset: float = 0.0
     cold_places: bool = False
     fit_samples: int = 4096
     codebook: float = 1.0
@@ -274,7 +277,12 @@ class Pretraining:
         networks, config = self.config.networks, self.config
         encoder = networks.encoder
         tokenizer = ColdTokenizer(
-            encoder.channels, encoder.patch, networks.quantizer(), seed=config.seed, places=config.cold_places
+            encoder.channels,
+            encoder.patch,
+            networks.quantizer(),
+            seed=config.seed,
+            offset=config.cold_offset,
+            places=config.cold_places,
         )
         count = min(samples, len(self.samples))
         chosen = torch.randperm(len(self.samples), generator=torch.Generator().manual_seed(config.seed))[

@@ -81,34 +81,49 @@ class ColdTokenizer(Tokenizer):
         patch: Size of a patch along every axis.
         quantizer: Its codebooks are found by :func:`fit`.
         seed: Of the projection.
+        offset: How long a constant vector is that is added to the projection, beside the projection of a patch of
+            normalised values. Without it, as published, vectors that are made to have length 1 tell patches that are
+            nearly 0 apart by their noise, and louder ones not from softer ones.
         places: Add the patches' places all the same, as the published code does: for comparison alone.
 
     Buffers:
         projection: Fixed.
+        constant: Fixed.
     """
 
     projection: Tensor
+    constant: Tensor
 
     def __init__(
-        self, channels: int, patch: tuple[int, ...], quantizer: Quantizer, *, seed: int = 0, places: bool = False
+        self,
+        channels: int,
+        patch: tuple[int, ...],
+        quantizer: Quantizer,
+        *,
+        seed: int = 0,
+        offset: float = 0.0,
+        places: bool = False,
     ):
         super().__init__()
         self.channels, self.patch, self.seed, self.quantizer = channels, tuple(patch), seed, quantizer
-        self.places = places
+        self.offset, self.places = offset, places
         values, generator = channels * math.prod(patch), torch.Generator().manual_seed(seed)
         reach = math.sqrt(6 / (values + quantizer.dim))
         self.register_buffer("projection", reach * (2 * torch.rand(quantizer.dim, values, generator=generator) - 1))
+        usual = reach * math.sqrt(quantizer.dim * values / 3)  # length of the projection of independent normal values
+        direction = F.normalize(torch.randn(quantizer.dim, generator=generator), dim=0)
+        self.register_buffer("constant", offset * usual * direction)
 
     def project(
         self, x: Float[Tensor, "batch channels *size"], valid: Bool[Tensor, "batch patches"] | None
     ) -> Float[Tensor, "batch patches dim"]:
-        projected = F.linear(patchify(x, self.patch), self.projection)
+        projected = F.linear(patchify(x, self.patch), self.projection, self.constant)
         if not self.places:
             return projected
         return projected + sincos(grid_of(tuple(x.shape[2:]), self.patch, None), self.quantizer.dim).to(projected)
 
     def arguments(self) -> dict[str, object]:
-        names = ("channels", "patch", "quantizer", "seed", "places")
+        names = ("channels", "patch", "quantizer", "seed", "offset", "places")
         return {name: getattr(self, name) for name in names}
 
 

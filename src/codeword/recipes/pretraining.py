@@ -19,7 +19,7 @@ from codeword.data.audio_samples import PUBLISHED, AudioSampleConfig
 from codeword.data.listing import Kind, Listing
 from codeword.data.mel_augment import bridle_augmentations
 from codeword.data.video_files import ClipConfig
-from codeword.data.visual_augment import MultiScaleCrop, RandomResizedCrop, image_augmentations, video_augmentations
+from codeword.data.visual_augment import RandomResizedCrop, image_augmentations, video_augmentations
 from codeword.evaluation.data_check import open_listing, spread
 from codeword.functional.filterbank import MelConfig
 from codeword.functional.ranks import rank
@@ -133,47 +133,64 @@ def _kinetics() -> PretrainRecipe:
     return _published(front_end, video_augmentations(), networks, how)
 
 
-def _small(
-    front_end: FrontEnd, patch: tuple[int, ...], augment: Sequence[Augmentation], mask: MaskRule, *, smoke: bool
-) -> PretrainRecipe:
+class _Seeing(NamedTuple):
+    """What differs between the small runs."""
+
+    front_end: FrontEnd
+    patch: tuple[int, ...]
+    augment: tuple[Augmentation, ...]
+    mask: MaskRule
+    predicted: float = 0.25
+
+
+def _small(how: _Seeing, *, smoke: bool) -> PretrainRecipe:
+    """Many steps of small batches: at this size they count for more than samples do."""
+    front_end, patch = how.front_end, how.patch
     dim, depth = (32, 2) if smoke else (128, 4)
     vit = ViTConfig(
         channels=front_end.channels, size=front_end.size, patch=patch, dim=dim, depth=depth, heads=4, cls_token=False
     )
     networks = Networks(
         encoder=vit,
-        decoder=DecoderConfig(dim=dim, depth=2, heads=4),
+        decoder=DecoderConfig(dim=dim, depth=1, heads=4),
         tokenizer=vit,
-        estimator=EstimatorConfig(dim=dim, depth=2, heads=4),
+        estimator=EstimatorConfig(dim=dim, depth=1, heads=4),
         codebooks=(16,) * 4 if smoke else (256,) * 4,
         code_dim=16 if smoke else 64,
     )
-    loop = LoopConfig(steps=1, validate_every=200, checkpoint_every=200, keep_best=False, accelerator="auto")
-    batch = 16 if smoke else 128
-    encoder = PhaseConfig(batch=batch, views=2, learning_rate=1e-3, weight_decay=0.05, mask=mask, predicted=0.25)
+    loop = LoopConfig(steps=1, validate_every=1000, checkpoint_every=1000, keep_best=False, accelerator="auto")
+    batch = 16 if smoke else 32
+    encoder = PhaseConfig(
+        batch=batch, views=2, learning_rate=1e-3, weight_decay=0.05, mask=how.mask, predicted=how.predicted
+    )
     tokenizer = PhaseConfig(batch=batch, views=2, learning_rate=5e-4, weight_decay=0.05)
     pipeline = PipelineConfig(
         networks=networks,
-        encoder=Phase(epochs=10.0, warmup=1.0, visits=512 if smoke else 80_000, config=encoder, loop=loop),
-        tokenizer=Phase(epochs=10.0, warmup=1.0, visits=256 if smoke else 12_000, config=tokenizer, loop=loop),
+        encoder=Phase(epochs=10.0, warmup=1.0, visits=512 if smoke else 60_000, config=encoder, loop=loop),
+        tokenizer=Phase(epochs=10.0, warmup=1.0, visits=256 if smoke else 8_000, config=tokenizer, loop=loop),
+        cold_offset=1.0,
     )
-    return PretrainRecipe(front_end=front_end, augment=tuple(augment), pipeline=pipeline, most=256 if smoke else None)
+    return PretrainRecipe(front_end=front_end, augment=how.augment, pipeline=pipeline, most=256 if smoke else None)
 
 
 def _small_audio(smoke: bool) -> PretrainRecipe:
     sample = AudioSampleConfig(frames=128, mel=MelConfig(bins=64))
     front_end = AudioFrontEnd(sample=sample, statistics=PUBLISHED["audioset"])
-    return _small(front_end, (16, 8), bridle_augmentations(), RandomMask(0.8), smoke=smoke)
+    return _small(_Seeing(front_end, (8, 16), bridle_augmentations(), RandomMask(0.8)), smoke=smoke)
 
 
 def _small_image(smoke: bool) -> PretrainRecipe:
     front_end = ImageFrontEnd(height=32, width=32)
-    return _small(front_end, (4, 4), (RandomResizedCrop(size=32, scale=(0.5, 1.0)),), RandomMask(0.8), smoke=smoke)
+    augment = (RandomResizedCrop(size=32, scale=(0.5, 1.0)),)
+    return _small(_Seeing(front_end, (4, 4), augment, RandomMask(0.8)), smoke=smoke)
 
 
 def _small_video(smoke: bool) -> PretrainRecipe:
-    front_end = VideoFrontEnd(clip=ClipConfig(frames=8, stride=2, short_side=40), height=32, width=32)
-    return _small(front_end, (2, 8, 8), (MultiScaleCrop(size=32),), TubeMask(0.9), smoke=smoke)
+    clip = ClipConfig(frames=16, stride=1, short_side=32)
+    front_end = VideoFrontEnd(
+        clip=clip, channels=1, height=32, width=32, mean=(0.0,), deviation=(0.1,), background="removed"
+    )
+    return _small(_Seeing(front_end, (4, 8, 8), (), TubeMask(0.6), predicted=0.5), smoke=smoke)
 
 
 _FULL: Mapping[str, Callable[[], PretrainRecipe]] = {
