@@ -17,7 +17,7 @@ demo: $(STAMP)  ## train, encode, store, search and compare on the embedded real
 SETS := runs/sets
 demo-pretraining: $(STAMP)  ## the small recipe of each kind of data, on sets made of Debian packages: about an hour of one core
 	[ -d $(SETS) ] || benchmarks/pretraining_sets.sh $(SETS) $(BIN)/python
-	$(BIN)/python -m benchmarks.pretraining_probes --data $(SETS) --variant residual --seeds 1
+	$(BIN)/python -m benchmarks.pretraining_probes --data $(SETS) --again
 
 test: $(STAMP)  ## the whole test suite; the compiler's tests run without the shape hook, which it cannot trace
 	$(BIN)/pytest

@@ -1,7 +1,7 @@
 """What simple features reach on the sets of ``benchmarks.pretraining_data``: figures for a frozen encoder to beat.
 
 Sounds: 24 mel-frequency cepstral coefficients, their mean and deviation in each of four equal parts of a sound, and a
-support vector machine, or for the many phones a perceptron of one layer. Sprites: the pixels of single frames, which
+support vector machine, or for the many phones a perceptron of one layer. Videos: the pixels of single frames, which
 must be at chance, and two measures of change.
 """
 
@@ -134,12 +134,12 @@ def phones(data: Path, around: float, stated: float | None) -> Row:
     return _tested("phones", what, rows, np.stack(values), _perceptron, stated)
 
 
-def sprites(data: Path) -> list[Row]:
+def moving(data: Path, name: str) -> list[Row]:
     """Single frames at 16 x 16 pixels; how much changes where; how far the picture moves as a whole."""
-    rows = read_table(data / "sprites" / "manifest.csv")
+    rows = read_table(data / name / "manifest.csv")
     small, changed, moved = [], [], []
     for row in rows:
-        clip = read_clip(data / "sprites" / row["path"], ClipConfig(frames=FRAMES, stride=1)).frames.float() / 255
+        clip = read_clip(data / name / row["path"], ClipConfig(frames=FRAMES, stride=1)).frames.float() / 255
         coarse = torch.nn.functional.avg_pool2d(clip, 4)
         small.append(coarse[:, [0, FRAMES // 2, FRAMES - 1]].transpose(0, 1).flatten(1).numpy())
         changed.append(coarse.mean(0).diff(dim=0).abs().mean(0).flatten().numpy())
@@ -152,7 +152,7 @@ def sprites(data: Path) -> list[Row]:
         "mean change of every place, linear": np.stack(changed),
         "phase correlation of neighbouring frames, linear": np.stack(moved),
     }
-    return [_tested("sprites", what, rows, values, _linear, None) for what, values in tests.items()]
+    return [_tested(name, what, rows, values, _linear, None) for what, values in tests.items()]
 
 
 def _correlation(frames: Float[torch.Tensor, "frames height width"]) -> np.ndarray:
@@ -180,7 +180,8 @@ def measure(data: Path) -> Path:
         initials(data, 0.578),
         phones(data, 0.0, 0.840),
         phones(data, _AROUND, 0.840),
-        *sprites(data),
+        *moving(data, "garments"),
+        *moving(data, "sprites"),
     ]
     for row in rows:
         print(row)

@@ -69,6 +69,16 @@ def test_tokens_of_a_folder_are_written_by_name(things, type_verb):
     assert "was made with another tokenizer" in err
 
 
+def test_a_file_that_cannot_be_read_is_left_out_and_told(things, type_verb):
+    (things / "data" / "3.png").write_bytes(b"no image")
+    code, out, err = type_verb("tokens", things / "one", things / "data", "--out", things / "t")
+    assert code == 2
+    assert "3.png is damaged or no image" in out
+    assert "1 files of" in err
+    assert "the others are written" in err
+    assert TokenFiles(things / "t").names == tuple(f"{number}.png" for number in range(COUNT) if number != 3)
+
+
 def _items(things):
     from codeword.evaluation.data_check import open_listing
 

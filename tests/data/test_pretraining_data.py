@@ -10,6 +10,8 @@ import torch
 from benchmarks.pretraining_audio import initial, initial_split, phone_split, segments, window, write_phones
 from benchmarks.pretraining_drums import KITS, drums
 from benchmarks.pretraining_film import clips, write_video
+from benchmarks.pretraining_garments import CLASSES as GLIDES
+from benchmarks.pretraining_garments import glide, tinted
 from benchmarks.pretraining_sounds import parts
 from benchmarks.pretraining_sprites import CLASSES, FRAMES, SIZE, drift, render, track
 from benchmarks.soundfont import read, samples
@@ -163,3 +165,30 @@ def test_a_sprite_turns_counterclockwise():
     frame = render(torch.zeros(3, 120, 200, dtype=torch.uint8), np.zeros((FRAMES, 2)), sprite, where)[0, ..., 0]
     rows, columns = np.nonzero(frame > 128)
     assert rows.max() < 28 and abs(columns.mean() - 32) < 1  # above the middle
+
+
+@pytest.mark.parametrize("label", GLIDES)
+def test_a_garment_glides_as_its_label_says_and_no_single_frame_knows_it(label):
+    tracks = [glide(label, np.random.default_rng(number)) for number in range(300)]
+    x, y = (np.stack([getattr(one, axis) for one in tracks]) for axis in "xy")
+    direction, speed = label.rsplit("_", 1)
+    across, down = ((np.diff(axis) + SIZE / 2) % SIZE - SIZE / 2 for axis in (x, y))
+    assert np.allclose(np.hypot(across, down), {"slow": 1, "fast": 3}[speed])
+    assert np.all((across > 0.1) == ("east" in direction))
+    assert np.all((across < -0.1) == ("west" in direction))
+    assert np.all((down < -0.1) == ("north" in direction))
+    assert np.all((down > 0.1) == ("south" in direction))
+    for place in (0, FRAMES // 2, FRAMES - 1):  # uniform over the circle: the means of its waves are nearly 0
+        for axis in (x, y):
+            assert abs(np.exp(2j * np.pi * axis[:, place] / SIZE).mean()) < 0.2
+
+
+def test_a_garment_is_as_opaque_as_it_is_bright():
+    garment = np.zeros((28, 28), np.uint8)
+    garment[10:20, 10:20] = 255
+    shown = tinted(garment, np.random.default_rng(0))
+    assert shown.shape == (4, 28, 28)
+    assert shown[3].sum() == 100
+    assert shown[:3, 0, 0].tolist() == [0, 0, 0]
+    assert shown[:3, 15, 15].min() >= 0.25
+    assert len(shown[:3, 15, 15].unique()) == 3

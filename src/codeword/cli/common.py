@@ -6,12 +6,16 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
+if TYPE_CHECKING:
+    from codeword.data.listing import BadItem
+
 _OPTIONAL = "(optional)"
+_NAMED = 20  # files that cannot be read
 ModelFolder: TypeAlias = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="MODEL")]]
 DataFile: TypeAlias = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DATA")]]
 Column: TypeAlias = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint=_OPTIONAL)]
@@ -126,6 +130,19 @@ def report_failures(work: Sequence[tuple[Path, Path]], do: Callable[[tuple[Path,
             print(f"codeword: {named}", file=sys.stderr)
     if failed:
         raise ValueError(f"{failed} of {len(work)} files failed, see above; the others are done")
+
+
+def report_left_out(bad: Sequence["BadItem"], data: Path) -> None:
+    """Name files that could not be read, after all the others are done.
+
+    Raises:
+        ValueError: If there are any, with their count.
+    """
+    if not bad:
+        return
+    for one in bad[:_NAMED]:
+        print(f"  left out: {one.path}: {one.reason}")
+    raise ValueError(f"{len(bad)} files of {data} cannot be used, see above; the others are written")
 
 
 @contextmanager

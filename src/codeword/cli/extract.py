@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from codeword.cli.common import DataFile, ModelFolder, check_output, progress_bar
+from codeword.cli.common import DataFile, ModelFolder, check_output, progress_bar, report_left_out
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,4 @@ class Extract:
                 progress=progress,
             )
         print(f"{self.out}: {' x '.join(map(str, shape))}, block {self.layer}, {self.pooling} of patches")
-        if listing.bad:
-            for one in listing.bad[:20]:
-                print(f"  left out: {one.path}: {one.reason}")
-            raise ValueError(
-                f"{len(listing.bad)} files of {self.data} cannot be used, see above; the others are written"
-            )
+        report_left_out(listing.bad, self.data)

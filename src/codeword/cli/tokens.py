@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from codeword.cli.common import ModelFolder, OptionalPath, check_folder, check_output, progress_bar
+from codeword.cli.common import ModelFolder, OptionalPath, check_folder, check_output, progress_bar, report_left_out
 
 if TYPE_CHECKING:
     from codeword.data.listing import Kind, Listing
@@ -45,7 +45,7 @@ class Tokens:
             raise ValueError(f"{self.out} is a file: give the name of a folder")
         check_folder(self.out)
         tokenizer, front_end = _opened(self.model)
-        listing = open_listing(self.data, front_end.kind)
+        listing = front_end.readable(open_listing(self.data, front_end.kind), workers=self.workers)
         samples = front_end.samples(listing, tokenizer.patch, workers=self.workers)
         with progress_bar("tokens", unit=" items") as progress:
             done = write_token_files(
@@ -64,6 +64,7 @@ class Tokens:
             f"{self.out}: tokens of {len(samples)} items in {done.shards} shards{kept}, {done.file_bytes} bytes; "
             f"{patches} patches of {len(sizes)} codes each, codebooks of {', '.join(map(str, sizes))}"
         )
+        report_left_out(listing.bad, self.data)
 
 
 @dataclass(frozen=True)

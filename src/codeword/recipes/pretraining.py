@@ -141,6 +141,7 @@ class _Seeing(NamedTuple):
     augment: tuple[Augmentation, ...]
     mask: MaskRule
     predicted: float = 0.25
+    views: int = 1
 
 
 def _small(how: _Seeing, *, smoke: bool) -> PretrainRecipe:
@@ -161,9 +162,9 @@ def _small(how: _Seeing, *, smoke: bool) -> PretrainRecipe:
     loop = LoopConfig(steps=1, validate_every=1000, checkpoint_every=1000, keep_best=False, accelerator="auto")
     batch = 16 if smoke else 32
     encoder = PhaseConfig(
-        batch=batch, views=2, learning_rate=1e-3, weight_decay=0.05, mask=how.mask, predicted=how.predicted
+        batch=batch, views=how.views, learning_rate=1e-3, weight_decay=0.05, mask=how.mask, predicted=how.predicted
     )
-    tokenizer = PhaseConfig(batch=batch, views=2, learning_rate=5e-4, weight_decay=0.05)
+    tokenizer = PhaseConfig(batch=batch, views=how.views, learning_rate=5e-4, weight_decay=0.05)
     pipeline = PipelineConfig(
         networks=networks,
         encoder=Phase(epochs=10.0, warmup=1.0, visits=512 if smoke else 60_000, config=encoder, loop=loop),
@@ -176,7 +177,7 @@ def _small(how: _Seeing, *, smoke: bool) -> PretrainRecipe:
 def _small_audio(smoke: bool) -> PretrainRecipe:
     sample = AudioSampleConfig(frames=128, mel=MelConfig(bins=64))
     front_end = AudioFrontEnd(sample=sample, statistics=PUBLISHED["audioset"])
-    return _small(_Seeing(front_end, (8, 16), bridle_augmentations(), RandomMask(0.8)), smoke=smoke)
+    return _small(_Seeing(front_end, (8, 16), bridle_augmentations(), RandomMask(0.8), views=2), smoke=smoke)
 
 
 def _small_image(smoke: bool) -> PretrainRecipe:
