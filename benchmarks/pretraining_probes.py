@@ -17,6 +17,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
 from time import process_time
@@ -31,7 +32,7 @@ from codeword.nn.pooling import Fixed
 from codeword.pretraining.encoder import Encoder, read_encoder
 from codeword.pretraining.joint import JointConfig
 from codeword.recipes.pretraining import Name, PretrainRecipe, pretrain, recipe, resume_folder
-from codeword.recipes.probing import Pooled, probe
+from codeword.recipes.probing import Pooled, probe, unlearned
 
 RUNS = Path("runs/pretraining")
 AGAIN = Path("runs/pretraining-again")
@@ -39,8 +40,9 @@ CELLS = RESULTS / "pretraining_probes.jsonl"
 RECIPES: dict[str, Name] = {"image": "small-image", "audio": "small-audio", "video": "small-video"}
 LEARNED = {"image": "fashion", "audio": "sounds", "video": "garments"}
 TASKS = {"image": ("fashion",), "audio": ("drums", "phones", "initials"), "video": ("garments", "sprites")}
-POOLING: dict[str, Fixed] = {"image": "mean", "audio": "quarters", "video": "mean"}
+POOLINGS: dict[str, tuple[Fixed, ...]] = {"image": ("mean",), "audio": ("mean", "quarters"), "video": ("mean",)}
 MOST = {"fashion": 12_000, "phones": 6_000}  # labelled items, evenly spread over every split
+_NAMES = ("kind", "task", "variant", "encoder", "pooling", "probe")
 VARIANTS = ("residual", "vector", "published rule", "places", "joint")
 
 
@@ -105,26 +107,27 @@ def encoders(folder: Path) -> Iterator[tuple[str, Encoder]]:
 
 
 def probed(data: Path, kind: str, folder: Path, seed: int) -> Iterator[dict[str, object]]:
-    """A row for every task, encoder and probe."""
-    for task in TASKS[kind]:
-        listed = listing(data, task, kind)
-        for number, (name, encoder) in enumerate(encoders(folder)):
-            found = probe(
-                encoder,
-                listed,
-                methods=("linear", "knn"),
-                pooled=Pooled(pooling=POOLING[kind]),
-                beside_random=number == 0,
-                seed=seed,
-            )
-            for row in found.rows:
-                yield {
-                    "task": task,
-                    "encoder": "random" if row.encoder == "random" else name,
-                    "probe": row.method,
-                    "figure": row.figure,
-                    "validation": row.validation,
-                }
+    """A row for every task, encoder, pooling and probe."""
+    for task, pooling in product(TASKS[kind], POOLINGS[kind]):
+        earlier = dict(encoders(folder))
+        last, encoder = earlier.popitem()
+        found = probe(
+            encoder,
+            listing(data, task, kind),
+            methods=("linear", "knn"),
+            pooled=Pooled(pooling=pooling),
+            beside={**earlier, "random": unlearned(encoder, seed)},
+            seed=seed,
+        )
+        for row in found.rows:
+            yield {
+                "task": task,
+                "encoder": last if row.encoder == "pretrained" else row.encoder,
+                "pooling": pooling,
+                "probe": row.method,
+                "figure": row.figure,
+                "validation": row.validation,
+            }
 
 
 def again(data: Path, kind: str) -> None:
@@ -135,9 +138,12 @@ def again(data: Path, kind: str) -> None:
     print(f"{RECIPES[kind]}: {(process_time() - begin) / 60:.1f} minutes of processor time", flush=True)
     before = [row for row in known() if (row["kind"], row["variant"], row["seed"]) == (kind, VARIANTS[0], 0)]
     for row in probed(data, kind, folder, 0):
-        same = [one for one in before if all(one[key] == row[key] for key in ("task", "encoder", "probe"))]
+        same = [one for one in before if all(one[key] == row[key] for key in ("task", "encoder", "pooling", "probe"))]
         recorded = ", ".join(f"{one['figure']:.4f} before" for one in same) or "not measured before"
-        print(f"{row['task']}, {row['encoder']}, {row['probe']}: {row['figure']:.4f} ({recorded})", flush=True)
+        print(
+            f"{row['task']}, {row['encoder']}, {row['pooling']}, {row['probe']}: {row['figure']:.4f} ({recorded})",
+            flush=True,
+        )
     shutil.rmtree(AGAIN)
 
 
@@ -148,18 +154,19 @@ def known() -> list[dict[str, Any]]:
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, object]]:
     """Mean and spread over seeds."""
-    keys = list(dict.fromkeys((row["kind"], row["task"], row["variant"], row["encoder"], row["probe"]) for row in rows))
-    found = []
-    for key in keys:
-        values = [
-            row["figure"]
-            for row in rows
-            if (row["kind"], row["task"], row["variant"], row["encoder"], row["probe"]) == key
-        ]
-        names = dict(zip(("kind", "task", "variant", "encoder", "probe"), key, strict=True))
-        spread_of = stdev(values) if len(values) > 1 else 0.0
-        found.append({**names, "mean": fmean(values), "spread": spread_of, "seeds": len(values), "values": values})
-    return found
+    groups: dict[tuple[str, ...], list[float]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in _NAMES), []).append(row["figure"])
+    return [
+        {
+            **dict(zip(_NAMES, key, strict=True)),
+            "mean": fmean(values),
+            "spread": stdev(values) if len(values) > 1 else 0.0,
+            "seeds": len(values),
+            "values": values,
+        }
+        for key, values in groups.items()
+    ]
 
 
 def main() -> None:

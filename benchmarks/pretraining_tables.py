@@ -13,6 +13,7 @@ def pretraining_probes() -> str:
             row["task"],
             row["variant"],
             row["encoder"],
+            row["pooling"],
             row["probe"],
             f"{row['mean']:.3f}" + (f" ± {row['spread']:.3f}" if row["seeds"] > 1 else ""),
             str(row["seeds"]),
@@ -22,7 +23,7 @@ def pretraining_probes() -> str:
     return (
         "Share of test items whose class is found from frozen features, mean and deviation over seeds. The recipes "
         "`small-image`, `small-audio` and `small-video`: a transformer of 4 blocks of 128, minutes of one core.\n\n"
-        + table(["task", "tokens", "encoder", "probe", "accuracy", "seeds"], rows)
+        + table(["task", "tokens", "encoder", "pooling", "probe", "accuracy", "seeds"], rows)
         + "\n"
         + source(result)
     )

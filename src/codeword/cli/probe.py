@@ -46,7 +46,7 @@ class Probe:
             self.data,
             methods=self.methods,
             pooled=Pooled(self.layer, self.pooling),
-            beside_random=self.random,
+            beside=None if self.random else {},
             few=self.few,
             seed=self.seed,
             workers=self.workers,

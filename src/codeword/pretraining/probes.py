@@ -25,6 +25,7 @@ from codeword.pretraining.samples import Samples
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _STEPS = 10_000  # of the solver, of which it needs some hundreds
+_TOLERANCE = 1e-3  # of its gradient: at 1e-4 weak regularisers of wide features take minutes
 _ROWS = 1024  # whose likenesses to all others are there at once
 
 
@@ -131,7 +132,7 @@ def linear_probe(
     mean, deviation = train.features.mean(0), train.features.std(0, correction=0).clamp_min(1e-6)
 
     def scaled(rows: Tensor) -> Tensor:
-        return ((rows - mean) / deviation).double()
+        return (rows - mean) / deviation
 
     x, labels, classes = scaled(train.features), train.labels, num_classes(train.labels, validation.labels, test.labels)
     single = not labels.is_floating_point()
@@ -280,7 +281,7 @@ def _path(
     """Logistic regressions, each started from the one before."""
     from sklearn.linear_model import LogisticRegression
 
-    model: Any = LogisticRegression(max_iter=_STEPS, warm_start=True)
+    model: Any = LogisticRegression(max_iter=_STEPS, tol=_TOLERANCE, warm_start=True)
     for strength in strengths:
         model.set_params(C=strength).fit(x.numpy(), labels.numpy())
         yield _Linear(torch.from_numpy(model.coef_.copy()), torch.from_numpy(model.intercept_.copy()))

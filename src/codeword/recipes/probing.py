@@ -1,7 +1,7 @@
 """How much a frozen encoder knows of a data set with labels, beside the same network with random weights."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -15,6 +15,7 @@ from codeword.formats.atomic import atomic_write
 from codeword.nn.pooling import Fixed
 from codeword.pretraining.attentive import AttentiveConfig, LabelledPatches, attentive_probe
 from codeword.pretraining.encoder import Encoder
+from codeword.pretraining.kept_samples import KeptSamples
 from codeword.pretraining.probes import (
     Labelled,
     PatchFeatures,
@@ -112,7 +113,7 @@ def probe(
     *,
     methods: Sequence[Method] = ("linear", "knn"),
     pooled: Pooled | None = None,
-    beside_random: bool = True,
+    beside: Mapping[str, Encoder] | None = None,
     few: float = 1.0,
     seed: int = 0,
     workers: int = 2,
@@ -125,37 +126,44 @@ def probe(
             drawn, whole groups together.
         methods: Which probes.
         pooled: Which features; the attentive probe pools for itself.
-        beside_random: Whether to probe a random network, too.
+        beside: Other encoders of the same front end, by the names that their rows get; ``None``: one called
+            ``random``.
         few: Share of the training labels that are used.
         seed: Of draws and of random weights.
         workers: Threads that read files.
 
     Raises:
-        ValueError: In one line, if the data has no labels, or the encoder no front end.
+        ValueError: In one line, if the data has no labels, the encoder no front end, or there is no method.
     """
+    if not methods:
+        raise ValueError(f"a probe needs a method: one or several of {', '.join(METHODS)}")
     pooled, front_end = pooled or Pooled(), encoder.front_end
     if front_end is None:
         raise ValueError("the encoder does not say what its inputs are made of, so that no file can become one")
     found = open_labelled(
         data, front_end.kind, few=few, seed=seed, readable=lambda listing: front_end.readable(listing, workers=workers)
     )
-    samples = front_end.samples(found.listing, encoder.config.patch, workers=workers)
-    networks = {"pretrained": encoder}
-    if beside_random:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            networks["random"] = Encoder(encoder.config, front_end).eval()
+    samples = KeptSamples(front_end.samples(found.listing, encoder.config.patch, workers=workers))
+    networks = {"pretrained": encoder, **({"random": unlearned(encoder, seed)} if beside is None else beside)}
     rows: list[ProbeRow] = []
     for name, own in networks.items():
         rows += [_row(name, method, results) for method, results in _probed(own, samples, found, methods, pooled)]
     listing = found.listing
+    left_out = f", {len(listing.bad)} left out that cannot be read" if listing.bad else ""
     return ProbeReport(
-        data=f"{listing.layout}, {len(listing)} items of {len(listing.classes)} classes; {found.note}",
+        data=f"{listing.layout}, {len(listing)} items of {len(listing.classes)} classes{left_out}; {found.note}",
         measure="mAP" if found.labels.is_floating_point() else "accuracy",
         layer=pooled.layer,
         pooling=pooled.pooling,
         rows=tuple(rows),
     )
+
+
+def unlearned(encoder: Encoder, seed: int) -> Encoder:
+    """The same network with random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Encoder(encoder.config, encoder.front_end).eval()
 
 
 def _probed(
