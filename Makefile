@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 $(STAMP): pyproject.toml constraints.txt
 	python3 -m venv --upgrade-deps $(VENV)
 	$(BIN)/pip install --quiet torch==2.13.0
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[search,data,onnx,report,probe,logging,media,metrics]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[search,data,onnx,report,logging,media,metrics]'
 	$(BIN)/pip install --quiet --constraint constraints.txt --group dev
 	touch $(STAMP)
 

@@ -274,6 +274,13 @@ def test_a_table_that_makes_no_sense_is_told_in_a_line(tmp_path, text, said):
         list_audio(tmp_path / "list.csv")
 
 
+def test_one_recording_is_a_listing_of_one(tmp_path):
+    fill(tmp_path, "kick.wav")
+    assert told(list_audio(tmp_path / "kick.wav"), tmp_path) == [("kick.wav", (), "", "")]
+    (tmp_path / "bad.wav").write_bytes(b"nothing of the kind")
+    assert missing(list_audio(tmp_path / "bad.wav"), tmp_path) == ["bad.wav"]
+
+
 def test_what_is_no_data_set_is_told(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     for path, said in ((tmp_path, "holds no audio"), (tmp_path / "a.txt", "no list"), (tmp_path / "b", "missing")):

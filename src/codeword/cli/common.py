@@ -132,17 +132,28 @@ def report_failures(work: Sequence[tuple[Path, Path]], do: Callable[[tuple[Path,
         raise ValueError(f"{failed} of {len(work)} files failed, see above; the others are done")
 
 
-def report_left_out(bad: Sequence["BadItem"], data: Path) -> None:
+def print_left_out(bad: Sequence["BadItem"]) -> None:
+    """Name files that could not be read, the first of many."""
+    for one in bad[:_NAMED]:
+        print(f"  left out: {one.path}: {one.reason}")
+    if len(bad) > _NAMED:
+        print(f"  left out: {len(bad) - _NAMED} more")
+
+
+def report_left_out(bad: Sequence["BadItem"], data: Path, others: str = "the others are written") -> None:
     """Name files that could not be read, after all the others are done.
+
+    Args:
+        bad: What could not be read.
+        data: Of which data set.
+        others: What became of what could.
 
     Raises:
         ValueError: If there are any, with their count.
     """
-    if not bad:
-        return
-    for one in bad[:_NAMED]:
-        print(f"  left out: {one.path}: {one.reason}")
-    raise ValueError(f"{len(bad)} files of {data} cannot be used, see above; the others are written")
+    print_left_out(bad)
+    if bad:
+        raise ValueError(f"{len(bad)} files of {data} cannot be used, see above; {others}")
 
 
 @contextmanager

@@ -3,11 +3,20 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from codeword.cli.common import DataFile, ModelFolder, OptionalCount, OptionalNumber, OptionalPath, print_table
+from codeword.cli.common import (
+    DataFile,
+    ModelFolder,
+    OptionalCount,
+    OptionalNumber,
+    OptionalPath,
+    print_left_out,
+    print_table,
+    report_left_out,
+)
 from codeword.cli.train import check_model_folder
 from codeword.recipes.names import Finetuning as Recipe
 
@@ -36,15 +45,23 @@ class Finetune:
     epochs: OptionalNumber = None
     """Unset: the recipe's."""
     batch: OptionalCount = None
-    """Samples of a step, all processes together; unset: the recipe's."""
+    """Samples of a batch, all processes together; unset: the recipe's."""
+    accumulate: OptionalCount = None
+    """Batches of a step; unset: the recipe's."""
     learning_rate: OptionalNumber = None
-    """Unset: the recipe's."""
+    """Of the head; unset: the recipe's."""
+    layer_decay: OptionalNumber = None
+    """What the learning rate is multiplied with from layer to layer, down from the head; unset: the recipe's."""
     precision: Literal["recipe", "32-true", "bf16-mixed"] = "recipe"
     """Of forward and backward."""
+    sharding: Literal["none", "full"] = "none"
+    """Under torchrun, what a process has of weights, gradients and the optimizer's moments: all, or a share (full)."""
     seed: int = 0
     """Seeds every draw."""
     workers: int = 2
     """Threads that read files."""
+    tensorboard: bool = False
+    """Write TensorBoard's files as well."""
     dry_run: bool = False
     """Make two steps and one validation, and write nothing."""
     overwrite: bool = False
@@ -64,27 +81,21 @@ class Finetune:
             raise ValueError("where to? give --out CLASSIFIER, or --dry-run")
         out = self.out or Path("unused")
         if not self.dry_run:
-            check_model_folder(out, overwrite=self.overwrite)
+            _check_out(out, going_on=resume_folder(out).is_dir(), overwrite=self.overwrite)
         made = recipe(self.recipe)
-        config = replace(
-            made.config,
-            batch=self.batch or made.config.batch,
-            learning_rate=self.learning_rate or made.config.learning_rate,
-            seed=self.seed,
-        )
+        config = replace(made.config, seed=self.seed, **_given(self, "batch", "learning_rate", "layer_decay"))
         loop = replace(
             made.loop,
             seed=self.seed,
             precision=made.loop.precision if self.precision == "recipe" else self.precision,
+            sharding=self.sharding,
             progress=sys.stderr is not None and sys.stderr.isatty(),
+            tensorboard=self.tensorboard,
+            **_given(self, "accumulate"),
         )
-        made = replace(
-            made,
-            config=config,
-            loop=loop,
-            epochs=self.epochs or made.epochs,
-            least_steps=1 if self.epochs else made.least_steps,
-        )
+        made = replace(made, config=config, loop=loop, **_given(self, "epochs"))
+        if self.epochs is not None:
+            made = replace(made, least_steps=1)
         encoder = read_encoder(self.model)
         torch.manual_seed(self.seed)
         if self.scratch:
@@ -94,10 +105,11 @@ class Finetune:
         try:
             result = finetune(made, encoder, self.data, out, few=self.few, workers=self.workers, dry_run=self.dry_run)
         except KeyboardInterrupt as stop:
-            again = "; the same command goes on" if resume_folder(out).exists() or out.is_dir() else ""
+            again = "; the same command goes on" if resume_folder(out).exists() else ""
             raise type(stop)(f"interrupted{again}") from None
         data = result.data
         print(f"{data.listing.layout}, {len(data.listing)} items of {len(data.listing.classes)} classes; {data.note}")
+        print_left_out(data.listing.bad)
         if self.dry_run:
             print("two steps and a validation run; nothing was written")
             return
@@ -133,8 +145,24 @@ class EvaluateClassifier:
             raise ValueError(f"{self.model} does not say what its inputs are made of")
         listing = open_listing(self.data, front_end.kind)
         listing = listing.only(self.split) if self.split else listing
+        listing = front_end.readable(listing, workers=self.workers).not_empty()
         samples = front_end.samples(listing, classifier.config.patch, workers=self.workers)
         _print([self.split or "all"], [evaluate(classifier, samples, labels_of(listing, classifier.classes))])
+        report_left_out(listing.bad, self.data, "the others are judged")
+
+
+def _check_out(out: Path, *, going_on: bool, overwrite: bool) -> None:
+    """As for any model; a folder of classifiers of folds is one as well."""
+    entries = list(out.iterdir()) if out.is_dir() else []
+    if not entries or not all(entry.name.startswith("fold") and entry.is_dir() for entry in entries):
+        check_model_folder(out, overwrite=overwrite)
+    elif not going_on and not overwrite:
+        raise ValueError(f"{out} exists already: choose another name, or pass --overwrite")
+
+
+def _given(options: object, *names: str) -> dict[str, Any]:
+    """Those that were given."""
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
 def _print(names: "Sequence[str]", found: "Sequence[Figures]") -> None:

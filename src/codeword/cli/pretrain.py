@@ -42,6 +42,8 @@ class Pretrain:
     """Codewords of a level; unset: 256."""
     precision: Literal["recipe", "32-true", "bf16-mixed"] = "recipe"
     """Of forward and backward."""
+    sharding: Literal["none", "full"] = "none"
+    """Under torchrun, what a process has of weights, gradients and the optimizer's moments: all, or a share (full)."""
     seed: int = 0
     """Seeds every draw."""
     workers: int = 2
@@ -79,6 +81,7 @@ class Pretrain:
                 codebooks=self.codebooks,
                 codebook_size=self.codebook_size,
                 precision=None if self.precision == "recipe" else self.precision,
+                sharding=self.sharding,
                 seed=self.seed,
                 tensorboard=self.tensorboard,
                 quiet=quiet,

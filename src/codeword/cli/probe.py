@@ -53,5 +53,7 @@ class Probe:
         )
         print(report.data)
         print_table(report.table())
+        for remark in report.remarks():
+            print(f"  {remark}")
         if self.out is not None:
             report.write(self.out)

@@ -45,7 +45,7 @@ class Tokens:
             raise ValueError(f"{self.out} is a file: give the name of a folder")
         check_folder(self.out)
         tokenizer, front_end = _opened(self.model)
-        listing = front_end.readable(open_listing(self.data, front_end.kind), workers=self.workers)
+        listing = front_end.readable(open_listing(self.data, front_end.kind), workers=self.workers).not_empty()
         samples = front_end.samples(listing, tokenizer.patch, workers=self.workers)
         with progress_bar("tokens", unit=" items") as progress:
             done = write_token_files(
@@ -105,7 +105,8 @@ class EvaluateTokens:
         for model in (*self.beside, self.model):
             tokenizer, front_end = _opened(model)
             if front_end.kind not in listings:
-                listings[front_end.kind] = _some(open_listing(self.data, front_end.kind), self.items)
+                some = _some(open_listing(self.data, front_end.kind), self.items)
+                listings[front_end.kind] = front_end.readable(some, workers=self.workers).not_empty()
             samples = front_end.samples(listings[front_end.kind], tokenizer.patch, workers=self.workers)
             with progress_bar("tokens", unit=" items") as progress:
                 report = evaluate_tokens(tokenizer, samples, batch=self.batch, progress=progress)
@@ -114,6 +115,8 @@ class EvaluateTokens:
         if self.out is not None:
             write_reports(reports, self.out)
         self._draw(reports, tokenizer, samples)
+        bad = {one.path: one for listing in listings.values() for one in listing.bad}
+        report_left_out(tuple(bad.values()), self.data, "the others are counted")
 
     def _check(self) -> None:
         _check_counts(self, "items", "shown", "batch")

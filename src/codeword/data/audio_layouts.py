@@ -86,9 +86,10 @@ def speech_commands(home: Path) -> Listing:
 def audio_manifest(path: Path, root: Path | None) -> Listing:
     """A CSV manifest.
 
-    Columns are those of :func:`codeword.data.audio_corpus.manifest`, and where there are: one label in ``label``,
-    ``class`` or ``category``; any number in ``labels``, ``classes`` or ``mids``, between ``;`` or ``|``, or commas
-    where the column has neither; ``fold`` where there is no ``split``; ``end`` where there are no ``seconds``.
+    Columns are those of :func:`codeword.data.audio_corpus.manifest`, and where there are: one label or several between
+    ``;`` in ``label``, ``class`` or ``category``; any number in ``labels``, ``classes`` or ``mids``, between ``;`` or
+    ``|``, or commas where the column has neither; ``fold`` where there is no ``split``; ``end`` where there are no
+    ``seconds``.
     """
     try:
         entries = manifest(path, root=root)
@@ -100,7 +101,7 @@ def audio_manifest(path: Path, root: Path | None) -> Listing:
     between = "[;|]" if any(mark in row.get(many, "") for row in rows for mark in ";|") else ","
     items = []
     for number, (entry, row) in enumerate(zip(entries, rows, strict=True), 2):
-        labels = [row.get(one, "")] if one else re.split(between, row.get(many, ""))
+        labels = row.get(one, "").split(";") if one else re.split(between, row.get(many, ""))
         fold, end, seconds = row.get("fold", ""), row.get("end", ""), entry.seconds
         if seconds is None and end:
             seconds = _lasting(path, number, entry.start, end)

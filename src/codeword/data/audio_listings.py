@@ -12,7 +12,7 @@ from codeword.data.listing import BadItem, Item, Listing
 from codeword.data.shard_listings import has_shards, list_shards
 from codeword.data.tar_members import is_tar
 
-_KNOWN = "a folder of audio, tar shards, a .json list or a .csv table"
+_KNOWN = "a folder of audio, tar shards, one recording, a .json list or a .csv table"
 _SPARE_SECONDS = 1.0  # a file this much longer than a segment holds more than the segment
 
 
@@ -27,10 +27,10 @@ def list_audio(
 
     Recognised are ESC-50 and Speech Commands as unpacked; AudioSet by its JSON lists or its CSV files of segments, or a
     folder with them; a CSV table of files; a folder per class, also within folders of splits; a folder of tar
-    shards, or one; any other folder of audio.
+    shards, or one; any other folder of audio; one recording.
 
     Args:
-        path: A folder, or a ``.json`` or ``.csv`` list.
+        path: A folder, a recording, or a ``.json`` or ``.csv`` list.
         root: Where the paths of a list begin, absolute ones too; by default at the list's folder, and absolute ones
             where they say.
         labels: Names and numbers of the classes of AudioSet: a CSV file of index,mid,display_name; by default the one
@@ -63,6 +63,8 @@ def _of_file(path: Path, root: Path | None, labels: Path | None) -> Listing:
     kind = path.suffix.lower()
     if path.is_file() and has_shards(path):
         return list_shards(path, "audio")
+    if path.is_file() and kind in EXTENSIONS:
+        return Listing("audio", "one recording", (Item(path=path),))
     if not path.is_file() or kind not in (".json", ".csv"):
         raise ListingError(f"{path} is {'no list' if path.is_file() else 'missing'}: give {_KNOWN}")
     if kind == ".json":

@@ -74,8 +74,21 @@ class Listing:
         items = tuple(item for item in self.items if item.split in splits)
         if not items:
             there = sorted({item.split for item in self.items})
-            raise ValueError(f"no item of split {', '.join(splits)}: there are {', '.join(map(repr, there)) or 'none'}")
+            if there in ([], [""]):
+                raise ValueError(f"no item of split {', '.join(splits)}: the data names no split, so take all items")
+            raise ValueError(f"no item of split {', '.join(splits)}: there are {', '.join(map(repr, there))}")
         return replace(self, items=items)
+
+    def not_empty(self) -> "Listing":
+        """The same listing.
+
+        Raises:
+            ValueError: If it has no items; it names the first of what was left out.
+        """
+        if not self.items:
+            why = f": {self.bad[0].path}: {self.bad[0].reason}" if self.bad else ""
+            raise ValueError(f"none of {len(self.bad)} {self.kind} items can be read{why}")
+        return self
 
     def targets(self) -> list[tuple[int, ...]]:
         """Numbers of the classes of every item."""

@@ -86,6 +86,11 @@ class FineTuneConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("batch", "views"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} of a FineTuneConfig must be at least 1, got {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate of a FineTuneConfig must be above 0, got {self.learning_rate}")
         for name in ("smoothing", "mixed"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} of a FineTuneConfig is a share from 0 to 1, got {getattr(self, name)}")

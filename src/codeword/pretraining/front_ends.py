@@ -391,6 +391,8 @@ class FileSamples:
 @contextmanager
 def _mapping(workers: int) -> Iterator[Callable[..., Any]]:
     """``map``, in threads if there are workers."""
+    if workers < 0:
+        raise ValueError(f"workers are threads that read files, 0 or more: got {workers}")
     if not workers:
         yield map
         return

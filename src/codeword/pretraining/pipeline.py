@@ -23,6 +23,7 @@ from codeword.functional.ranks import meet, rank, world_size
 from codeword.nn.vit import DecoderConfig, ViTConfig
 from codeword.pretraining.cache import TokenCache
 from codeword.pretraining.estimator import Estimator, EstimatorConfig
+from codeword.pretraining.identity import same_run
 from codeword.pretraining.joint import JointConfig, JointTask
 from codeword.pretraining.phase import CachedTokens, OnlineTokens, PhaseConfig, PhaseTask, Tokens
 from codeword.pretraining.predictor import Predictor
@@ -195,7 +196,12 @@ class Pretraining:
 
         Args:
             progress: Called while tokens are cached, with samples done and in all.
+
+        Raises:
+            ValueError: If the folder holds an interrupted run of other settings or data.
         """
+        data = {"data": self.samples.configuration(), "held-out data": self.held.configuration()}
+        same_run(self.folder, self.config, data)
         for iteration in range(1, self.config.iterations + 1):
             if iteration > 1 and self.config.joint is not None:
                 yield self._both(iteration, self.config.joint)

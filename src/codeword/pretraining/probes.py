@@ -9,11 +9,11 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from codeword.metrics.classification import Figures, Labels, figures, multi_hot, num_classes
@@ -21,11 +21,10 @@ from codeword.nn.pooling import Fixed, pooled
 from codeword.nn.vit import VisionTransformer
 from codeword.pretraining.classifier import whole_batches
 from codeword.pretraining.folds import OverFolds, over_folds
+from codeword.pretraining.logistic import Linear, logistic_path
 from codeword.pretraining.samples import Samples
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-_STEPS = 10_000  # of the solver, of which it needs some hundreds
-_TOLERANCE = 1e-3  # of its gradient: at 1e-4 weak regularisers of wide features take minutes
 _ROWS = 1024  # whose likenesses to all others are there at once
 
 
@@ -125,9 +124,6 @@ def linear_probe(
         validation: Chooses the strength of the regulariser.
         test: Looked at once.
         strengths: Values of scikit-learn's C to choose from: the larger, the less is regularised.
-
-    Raises:
-        ModuleNotFoundError: If scikit-learn is missing.
     """
     mean, deviation = train.features.mean(0), train.features.std(0, correction=0).clamp_min(1e-6)
 
@@ -231,57 +227,37 @@ def _states(
         yield (network.transformer.norm(states) if norm else states).float(), mask
 
 
-class _Linear(NamedTuple):
-    """Scores of all classes as a linear map."""
-
-    weights: Float[Tensor, "classes dim"]
-    bias: Float[Tensor, " classes"]
-
-    def __call__(self, rows: Float[Tensor, "count dim"]) -> Float[Tensor, "count classes"]:
-        return rows @ self.weights.t() + self.bias
-
-
 def _softmax_path(
     x: Float[Tensor, "count dim"], labels: Labels, classes: int, strengths: Sequence[float]
-) -> Iterator[tuple[float, _Linear]]:
+) -> Iterator[tuple[float, Linear]]:
     """A classifier for every strength; classes without samples are never found."""
     there = labels.unique()
     if len(there) == 1:
-        yield strengths[0], _placed(x.new_zeros(1, x.shape[1]), x.new_zeros(1), there, classes, -math.inf)
+        yield strengths[0], _placed(Linear(x.new_zeros(1, x.shape[1]), x.new_zeros(1)), there, classes, -math.inf)
         return
-    for strength, found in zip(strengths, _path(x, labels, strengths), strict=True):
-        # Of two classes scikit-learn scores the second against the first.
-        both = found if len(there) > 2 else _Linear(*(torch.cat([-part, part]) / 2 for part in found))
-        yield strength, _placed(*both, there, classes, -math.inf)
+    truth = (labels[:, None] == there).double()
+    several = len(there) > 2
+    path = logistic_path(x, truth if several else truth[:, 1:], strengths, exclusive=several)
+    for strength, found in zip(strengths, path, strict=True):
+        # Of two classes the second is scored against the first.
+        both = found if several else Linear(*(torch.cat([-part, part]) / 2 for part in found))
+        yield strength, _placed(both, there, classes, -math.inf)
 
 
 def _sigmoid_path(
     x: Float[Tensor, "count dim"], labels: Labels, classes: int, strengths: Sequence[float]
-) -> Iterator[tuple[float, _Linear]]:
+) -> Iterator[tuple[float, Linear]]:
     """Of every class a classifier against all others for every strength; a class that none or all have scores 0."""
     truth = labels > 0
     there = (truth.any(0) & ~truth.all(0)).nonzero()[:, 0]
-    paths = [list(_path(x, truth[:, number], strengths)) for number in there.tolist()]
-    for place, strength in enumerate(strengths):
-        weights = torch.cat([x.new_zeros(0, x.shape[1]), *[path[place].weights for path in paths]])
-        bias = torch.cat([x.new_zeros(0), *[path[place].bias for path in paths]])
-        yield strength, _placed(weights, bias, there, classes, 0.0)
+    path = logistic_path(x, truth[:, there].double(), strengths, exclusive=False)
+    for strength, found in zip(strengths, path, strict=True):
+        yield strength, _placed(found, there, classes, 0.0)
 
 
-def _placed(weights: Tensor, bias: Tensor, there: Tensor, classes: int, other: float) -> _Linear:
+def _placed(linear: Linear, there: Tensor, classes: int, other: float) -> Linear:
     """A map for some classes as one for all, of which the others always score the same."""
-    whole = _Linear(weights.new_zeros(classes, weights.shape[1]), weights.new_full((classes,), other))
-    whole.weights[there], whole.bias[there] = weights, bias
-    return whole
-
-
-def _path(
-    x: Float[Tensor, "count dim"], labels: Shaped[Tensor, " count"], strengths: Sequence[float]
-) -> Iterator[_Linear]:
-    """Logistic regressions, each started from the one before."""
-    from sklearn.linear_model import LogisticRegression
-
-    model: Any = LogisticRegression(max_iter=_STEPS, tol=_TOLERANCE, warm_start=True)
-    for strength in strengths:
-        model.set_params(C=strength).fit(x.numpy(), labels.numpy())
-        yield _Linear(torch.from_numpy(model.coef_.copy()), torch.from_numpy(model.intercept_.copy()))
+    weights = linear.weights.new_zeros(classes, linear.weights.shape[1])
+    bias = linear.bias.new_full((classes,), other)
+    weights[there], bias[there] = linear
+    return Linear(weights, bias)

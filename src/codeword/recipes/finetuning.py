@@ -24,12 +24,16 @@ from codeword.pretraining.classifier import Classifier, evaluate
 from codeword.pretraining.encoder import Encoder
 from codeword.pretraining.finetuning import FineTuneConfig, FineTuneTask, LabelledSamples, WeightedSampling
 from codeword.pretraining.front_ends import AudioFrontEnd, Augmentation, FrontEnd
+from codeword.pretraining.frozen import Frozen
+from codeword.pretraining.identity import same_run
 from codeword.pretraining.kept_samples import KeptSamples, SomeSamples
 from codeword.pretraining.label_mixing import CutMix, MelLabelMixup, Mixup
 from codeword.pretraining.masking import BandMask, MaskRule, RandomMask
+from codeword.pretraining.samples import Samples
 from codeword.pretraining.storage import whole
-from codeword.recipes.labelled import LabelledData, open_labelled
+from codeword.recipes.labelled import LabelledData, Split, open_labelled
 from codeword.recipes.names import Finetuning as Name
+from codeword.training.logging import keep_logs
 from codeword.training.loop import Outcome
 from codeword.training.loop import train as run
 from codeword.training.loop_config import LoopConfig
@@ -58,6 +62,10 @@ class FineTuneRecipe:
     least_steps: int = 1
     pooling: Pooling = "mean"
     least_rate: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if not self.epochs > 0:
+            raise ValueError(f"epochs of a FineTuneRecipe must be above 0, got {self.epochs}")
 
     def fitted(self, samples: int) -> LoopConfig:
         """The loop for a number of samples of an epoch."""
@@ -115,7 +123,7 @@ class FineTuneResult(NamedTuple):
 
 
 def resume_folder(out: Path) -> Path:
-    """Where an interrupted training waits to be continued."""
+    """Where an interrupted training waits to be continued; with folds, until the last one is finished."""
     return out.with_name(f"{out.name}.resume")
 
 
@@ -141,7 +149,7 @@ def finetune(
         dry_run: Make two steps and one validation, and write nothing.
 
     Raises:
-        ValueError: In one line, if there is nothing to learn.
+        ValueError: In one line, if there is nothing to learn, or an interrupted training was another one.
     """
     start_ranks(config.loop)
     front_end = encoder.front_end
@@ -155,8 +163,16 @@ def finetune(
     config = replace(config, config=_suited(config.config, front_end, several=found.labels.is_floating_point()))
     patch = encoder.config.patch
     plain = KeptSamples(front_end.samples(found.listing, patch, workers=workers))
-    tests: list[Figures] = []
+    resume, tests = resume_folder(out), list[Figures]()
+    if not dry_run:
+        weights = {"weights": Frozen(encoder.network).fingerprint}
+        same_run(resume, config, {"data": plain.configuration(), "labels": {"few": few}, "encoder": weights})
     for split in found.splits:
+        home, training = (folder / split.name if split.name else folder for folder in (out, resume))
+        done = resume / f"{split.name}.done"
+        if done.is_file():
+            tests.append(_tested(Classifier.from_pretrained(home), plain, found, split))
+            continue
         classifier = Classifier.on(encoder.network, found.listing.classes, pooling=config.pooling, front_end=front_end)
         rows = split.train.tolist()
         own = replace(found.listing, items=tuple(found.listing.items[row] for row in rows))
@@ -165,18 +181,38 @@ def finetune(
             classifier,
             LabelledSamples(seen, found.labels[split.train]),
             LabelledSamples(SomeSamples(plain, split.validation.tolist()), found.labels[split.validation]),
-            config.config,
+            _capped(config.config, len(rows)),
         )
-        home = out / split.name if split.name else out
-        outcome = run(task, config.fitted(task.epoch), None if dry_run else resume_folder(home), dry_run=dry_run)
+        outcome = run(task, config.fitted(task.epoch), None if dry_run else training, dry_run=dry_run)
         if dry_run:
             break
-        tests.append(evaluate(classifier, SomeSamples(plain, split.test.tolist()), found.labels[split.test]))
+        tests.append(_tested(classifier, plain, found, split))
         if rank() == 0:
-            whole(home, classifier.cpu().save_pretrained)
-            shutil.rmtree(resume_folder(home))
-    assert outcome is not None, "there is one split at least"
+            whole(home, lambda part, classifier=classifier, training=training: _write(part, classifier, training))
+            if split is not found.splits[-1]:
+                done.touch()
+    assert outcome is not None, "the last split is never done"
+    if rank() == 0 and not dry_run:
+        shutil.rmtree(resume)
     return FineTuneResult(outcome, tuple(tests), found)
+
+
+def _tested(classifier: Classifier, samples: Samples, data: LabelledData, split: Split) -> Figures:
+    return evaluate(classifier, SomeSamples(samples, split.test.tolist()), data.labels[split.test])
+
+
+def _write(folder: Path, classifier: Classifier, training: Path) -> None:
+    """A classifier, and the logs of its training."""
+    classifier.cpu().save_pretrained(folder)
+    keep_logs(training, folder)
+
+
+def _capped(config: FineTuneConfig, samples: int) -> FineTuneConfig:
+    """An epoch that draws no sample twice is not longer than the data."""
+    sampling = config.sampling
+    if sampling is None or sampling.epoch is None or sampling.replacement:
+        return config
+    return replace(config, sampling=replace(sampling, epoch=min(sampling.epoch, samples)))
 
 
 def _suited(config: FineTuneConfig, front_end: FrontEnd, *, several: bool) -> FineTuneConfig:

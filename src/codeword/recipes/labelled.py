@@ -66,13 +66,13 @@ def open_labelled(
         readable: Leaves out what cannot be read.
 
     Raises:
-        ValueError: In one line, if there are fewer than two classes, or too few items to divide.
+        ValueError: In one line, if there are fewer than two classes, too few items to divide, or no such share.
     """
     listing = path if isinstance(path, Listing) else open_listing(path, kind)
     listing = readable(replace(listing, items=tuple(item for item in listing.items if item.labels)))
     if len(listing.classes) < 2:
         raise ValueError(f"{listing.layout}: labels of two classes at least are needed, got {len(listing.classes)}")
-    labels = labels_of(listing, listing.classes)
+    labels = labels_of(listing.not_empty(), listing.classes)
     names = [item.split for item in listing.items]
     if len({name for name in names if name.startswith("fold")}) >= 3:
         splits = tuple(Split(*fold) for fold in folds(names))
@@ -80,7 +80,7 @@ def open_labelled(
     else:
         split, note = _split(listing, labels, names, seed)
         splits = (split,)
-    if few < 1:
+    if few != 1:
         splits = tuple(one._replace(train=_few(one.train, labels, few, seed)) for one in splits)
         note += f", {few:.4g} of the training labels"
     for one in splits:
@@ -101,7 +101,8 @@ def labels_of(listing: Listing, classes: Sequence[str]) -> Labels:
     numbers = {name: number for number, name in enumerate(classes)}
     strange = sorted({label for item in listing.items for label in item.labels} - numbers.keys())
     if strange:
-        raise ValueError(f"class {strange[0]!r} is not known: there are {', '.join(classes[:10])} ...")
+        more = " ..." if len(classes) > 10 else ""
+        raise ValueError(f"class {strange[0]!r} is not known: there are {', '.join(classes[:10])}{more}")
     targets = [[numbers[label] for label in item.labels] for item in listing.items]
     if not all(targets):
         raise ValueError(f"{listing.items[targets.index([])].path} has no label")

@@ -34,6 +34,7 @@ from codeword.pretraining.pipeline import Networks, Part, Phase, PipelineConfig,
 from codeword.pretraining.samples import Samples
 from codeword.pretraining.storage import TOKENIZER, load_tokenizer, read_predictor, write_tokenizer
 from codeword.recipes.names import Pretraining as Name
+from codeword.training.logging import keep_logs
 from codeword.training.loop_config import LoopConfig
 from codeword.training.stepper import start_ranks
 
@@ -262,6 +263,11 @@ def pretrain(
     learned, held = _thinned(learned, most), _thinned(held, most)
     front_end, resume = config.front_end, resume_folder(out)
     learned, held = (front_end.readable(part, workers=workers) for part in (learned, held))
+    if learned.items and not held.items:
+        bad = held.bad
+        learned, held = divided(learned)
+        held = replace(held, bad=bad)
+    learned.not_empty()
     if config.measure:
         front_end = front_end.measured(learned)
     samples, held_samples = (
@@ -340,9 +346,7 @@ def _write(out: Path, resume: Path, encoder: Encoder, run: Pretraining, front_en
         finished(run, front_end).save_pretrained(home)
         write_tokenizer(home / TOKENIZER, load_tokenizer(resume / f"tokenizer-{iteration}")[0], front_end)
         for phase in ("tokenizer", "encoder"):
-            log = resume / f"{phase}-{iteration}.training" / "log.jsonl"
-            if log.is_file():
-                shutil.copy(log, home / f"{phase}.jsonl")
+            keep_logs(resume / f"{phase}-{iteration}.training", home, phase)
     if out.is_dir():
         shutil.rmtree(out)
     part.rename(out)

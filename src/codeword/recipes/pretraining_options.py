@@ -4,7 +4,9 @@ from dataclasses import dataclass, replace
 
 from codeword.pretraining.pipeline import Phase
 from codeword.recipes.pretraining import PretrainRecipe
-from codeword.training.loop_config import Precision
+from codeword.training.loop_config import Precision, Sharding
+
+_COUNTS = ("iterations", "batch", "accumulate", "codebooks", "codebook_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,7 @@ class Options:
         codebooks: Levels.
         codebook_size: Codewords of a level.
         precision: Of forward and backward.
+        sharding: What each of several processes keeps of weights, gradients and moments.
         seed: Of every draw.
         tensorboard: Whether to write TensorBoard's files.
         quiet: Whether to do without bars.
@@ -35,6 +38,7 @@ class Options:
     codebooks: int | None = None
     codebook_size: int | None = None
     precision: Precision | None = None
+    sharding: Sharding = "none"
     seed: int = 0
     tensorboard: bool = False
     quiet: bool = False
@@ -46,11 +50,10 @@ def changed(recipe: PretrainRecipe, options: Options) -> PretrainRecipe:
     Raises:
         ValueError: If one makes no sense.
     """
+    _check(options)
     pipeline = recipe.pipeline
     factor = 1.0
     if options.epochs is not None:
-        if not options.epochs > 0:
-            raise ValueError(f"epochs must be above 0, got {options.epochs}")
         factor = options.epochs / pipeline.encoder.epochs
     encoder, tokenizer = (_phase(phase, options, factor) for phase in (pipeline.encoder, pipeline.tokenizer))
     if options.learning_rate is not None:
@@ -66,6 +69,17 @@ def changed(recipe: PretrainRecipe, options: Options) -> PretrainRecipe:
     return replace(recipe, pipeline=made)
 
 
+def _check(options: Options) -> None:
+    for name in ("epochs", "learning_rate"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} must be above 0, got {value}")
+    for name, least in {**dict.fromkeys(_COUNTS, 1), "views": 0}.items():
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
 def _phase(phase: Phase, options: Options, factor: float) -> Phase:
     config = replace(phase.config, seed=options.seed, batch=options.batch or phase.config.batch)
     if options.views is not None:
@@ -75,6 +89,7 @@ def _phase(phase: Phase, options: Options, factor: float) -> Phase:
         seed=options.seed,
         accumulate=options.accumulate or phase.loop.accumulate,
         precision=options.precision or phase.loop.precision,
+        sharding=options.sharding,
         tensorboard=options.tensorboard,
         progress=not options.quiet,
     )

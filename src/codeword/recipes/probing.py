@@ -1,6 +1,7 @@
 """How much a frozen encoder knows of a data set with labels, beside the same network with random weights."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from codeword.data.listing import Listing
 from codeword.formats.atomic import atomic_write
+from codeword.metrics.classification import Figures
 from codeword.nn.pooling import Fixed
 from codeword.pretraining.attentive import AttentiveConfig, LabelledPatches, attentive_probe
 from codeword.pretraining.encoder import Encoder
@@ -55,6 +57,7 @@ class ProbeRow:
         spread: Its standard deviation over folds; 0 without folds.
         validation: The figure on the items that chose.
         chosen: What they chose, for every fold.
+        test: All figures of the test items, for every fold.
     """
 
     encoder: str
@@ -63,6 +66,7 @@ class ProbeRow:
     spread: float
     validation: float
     chosen: tuple[float, ...]
+    test: tuple[Figures, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +103,13 @@ class ProbeReport:
         ]
         return [title, *lines]
 
+    def remarks(self) -> list[str]:
+        """What could not be judged, a line for every fold; the same for all encoders."""
+        return list(dict.fromkeys(one.remark() for one in self.rows[0].test if one.remark()))
+
     def write(self, path: Path) -> None:
         """As JSON."""
-        rows = [{**vars(row), "chosen": list(row.chosen)} for row in self.rows]
+        rows = [{**vars(row), "test": [_plain(one) for one in row.test]} for row in self.rows]
         record = {"data": self.data, "measure": self.measure, "layer": self.layer, "pooling": self.pooling}
         with atomic_write(path) as file:
             file.write(json.dumps({**record, "rows": rows}, indent=1).encode())
@@ -159,6 +167,15 @@ def probe(
     )
 
 
+def _plain(figures: Figures) -> dict[str, object]:
+    """As JSON knows it, without NaN."""
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in vars(figures).items()
+        if name != "per_class"
+    }
+
+
 def unlearned(encoder: Encoder, seed: int) -> Encoder:
     """The same network with random weights."""
     with torch.random.fork_rng():
@@ -211,4 +228,5 @@ def _row(encoder: str, method: Method, results: Sequence[ProbeResult]) -> ProbeR
         spread=stdev(values) if len(values) > 1 else 0.0,
         validation=fmean(result.validation for result in results),
         chosen=tuple(float(result.chosen) for result in results),
+        test=tuple(result.test for result in results),
     )

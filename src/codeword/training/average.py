@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from codeword.training.sharding import own_part
+
 
 class WeightAverage:
     r"""Keeps the moving average of a module's parameters beside them.
@@ -33,8 +35,11 @@ class WeightAverage:
     def update(self, step: int) -> None:
         """Take in the parameters after optimizer step ``step``, counted from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        current = [value.to(self.weights[name].dtype) for name, value in self.module.named_parameters()]
-        torch._foreach_lerp_(list(self.weights.values()), current, 1 - decay)
+        averages = [own_part(value) for value in self.weights.values()]
+        current = [
+            own_part(value).to(average.dtype) for average, value in zip(averages, self.module.parameters(), strict=True)
+        ]
+        torch._foreach_lerp_(averages, current, 1 - decay)
 
     @contextmanager
     def swapped(self) -> Iterator[None]:

@@ -1,11 +1,14 @@
 """Logs of a run: one JSON object a line, TensorBoard where it is installed, and a progress bar."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from codeword.formats.atomic import atomic_write
+
+LOG, TENSORBOARD = "log.jsonl", "tensorboard"  # in the folder of a run
 
 
 @runtime_checkable
@@ -78,3 +81,17 @@ def read_log(path: str | Path) -> list[dict[str, int | float | str]]:
 def _whole_lines(path: Path) -> list[str]:
     # What follows the last line feed was cut short, or is empty.
     return path.read_text().split("\n")[:-1] if path.exists() else []
+
+
+def keep_logs(run: Path, folder: Path, name: str = "log") -> None:
+    """Copy the logs of a finished run.
+
+    Args:
+        run: Its folder.
+        folder: Gets ``name.jsonl``, and ``tensorboard/name`` where there are such files.
+        name: What run it was.
+    """
+    if (run / LOG).is_file():
+        shutil.copy(run / LOG, folder / f"{name}.jsonl")
+    if (run / TENSORBOARD).is_dir():
+        shutil.copytree(run / TENSORBOARD, folder / TENSORBOARD / name, dirs_exist_ok=True)

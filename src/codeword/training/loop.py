@@ -29,12 +29,12 @@ from codeword.training.checkpoint import (
     save_checkpoint,
     set_random_state,
 )
-from codeword.training.logging import JsonLog, Log, TensorBoardLog
+from codeword.training.logging import LOG, TENSORBOARD, JsonLog, Log, TensorBoardLog
 from codeword.training.loop_config import LoopConfig
 from codeword.training.stepper import Stepper
 from codeword.training.task import Task
 
-CHECKPOINT, BEST, LOG = "checkpoint.safetensors", "best.safetensors", "log.jsonl"
+CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 # What changes the numbers of a run: a checkpoint goes on only under the same. More steps are welcome.
 _FIXED = ("accumulate", "precision", "clip_norm", "schedule", "average_decay", "seed")
 
@@ -123,7 +123,7 @@ class _Run:
 
     def _steps(self) -> None:
         config = self.config
-        batches = self.task.batches(self.step * config.accumulate, rank(), world_size())
+        batches = self.stepper.task.batches(self.step * config.accumulate, rank(), world_size())
         quiet = not config.progress or rank() > 0
         with tqdm(total=config.steps, initial=min(self.step, config.steps), disable=quiet, unit="step") as bar:
             while self.step < config.steps and not self._patience_lost():
@@ -176,12 +176,13 @@ class _Run:
 
     def _validate(self, bar: Any) -> None:
         self._flush(bar)
-        average = self.stepper.average
-        self.task.eval()
+        task, average = self.stepper.task, self.stepper.average
+        task.eval()
         # Training goes on as if validation had drawn nothing.
-        with torch.no_grad(), average.swapped() if average else nullcontext(), random_unchanged(self.device):
-            values = dict(self.task.validate())
-        self.task.train()
+        averaged = average.swapped() if average else nullcontext()
+        with torch.no_grad(), averaged, self.stepper.whole_weights(), random_unchanged(self.device):
+            values = dict(task.validate())
+        task.train()
         if not values and self.config.patience is not None:
             raise ValueError(f"patience={self.config.patience} needs a validation: {type(self.task).__name__} has none")
         if not values:
@@ -219,15 +220,14 @@ class _Run:
         if world_size() > 1:
             states = [None] * world_size()
             dist.all_gather_object(states, random_state(self.device))
+        trained = self.stepper.state()
         if rank() == 0:
             state = {
                 "settings": self._settings(),
                 "step": self.step,
                 "validation": (self.best, self.best_step, self.stale),
-                "optimizers": [optimizer.state_dict() for optimizer in self.stepper.optimizers],
-                "precision": self.stepper.fabric.strategy.precision.state_dict(),
                 "random": states,
-                **self.stepper.weights(),
+                **trained,
             }
             save_checkpoint(self.folder / name, state)
         self.stepper.fabric.barrier()
@@ -262,9 +262,7 @@ class _Run:
                 "go on with as many, or take another folder"
             )
         self._load_weights(path, state)
-        for optimizer, content in zip(self.stepper.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(content)
-        self.stepper.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.stepper.load_progress(state)
         self.step = self.saved = state["step"]
         self.best, self.best_step, self.stale = state["validation"]
         set_random_state(state["random"][rank()], self.device)
@@ -293,7 +291,7 @@ class _Run:
             return []
         logs: list[Log] = [JsonLog(self.folder / LOG, self.step)]
         if self.config.tensorboard:
-            logs.append(TensorBoardLog(self.folder / "tensorboard", self.step))
+            logs.append(TensorBoardLog(self.folder / TENSORBOARD, self.step))
         return logs
 
 

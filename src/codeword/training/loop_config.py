@@ -6,6 +6,7 @@ from typing import Literal
 from codeword.training.schedule import Constant, Schedule
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"]
+Sharding = Literal["none", "full"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,9 @@ class LoopConfig:
         seed: Of all generators, at the start of the run.
         accelerator: ``cpu``, ``cuda`` or ``auto``.
         devices: Processes on this machine; under torchrun what it says.
+        sharding: With several processes, what each of them keeps of weights, gradients and moments of the optimizer:
+            all (``none``), or of every tensor a share of the rows, 1 / processes of the numbers (``full``), so that
+            larger networks fit; steps then take longer, and numbers differ in the rounding of sums alone.
         deterministic: Whether an operator without a deterministic version is refused.
         progress: Whether to show a progress bar with rate and time left.
         tensorboard: Whether to write TensorBoard's event files beside ``log.jsonl``.
@@ -47,6 +51,7 @@ class LoopConfig:
     seed: int = 0
     accelerator: str = "auto"
     devices: int = 1
+    sharding: Sharding = "none"
     deterministic: bool = False
     progress: bool = True
     tensorboard: bool = False
@@ -60,3 +65,5 @@ class LoopConfig:
         norms = self.clip_norm if isinstance(self.clip_norm, tuple) else (self.clip_norm,)
         if any(norm is not None and not norm > 0 for norm in norms):
             raise ValueError(f"clip_norm of a LoopConfig must be positive or None for no limit, got {self.clip_norm}")
+        if self.sharding == "full" and self.precision == "16-mixed":
+            raise ValueError("sharding='full' does not know the scaled loss of precision 16-mixed: take bf16-mixed")
