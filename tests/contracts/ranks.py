@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 RANKS = 2
-PATIENCE = 120  # seconds that a rank waits for another
+PATIENCE = 300  # seconds that a rank waits for another; on a busy machine imports alone take minutes
 
 
 def on_ranks(work: Callable, folder: Path, *, prepare: Callable | None = None, ranks: int = RANKS) -> list:
@@ -88,5 +88,9 @@ def as_torchrun(program: Path, *arguments: str, ranks: int = RANKS) -> None:
         )
         for rank in range(ranks)
     ]
-    errors = [process.communicate(timeout=PATIENCE)[1].decode() for process in processes]
+    try:
+        errors = [process.communicate(timeout=PATIENCE)[1].decode() for process in processes]
+    finally:
+        for process in processes:
+            process.kill()  # of one that has ended nothing is left to kill
     assert [process.returncode for process in processes] == [0] * ranks, errors[0][-2000:]

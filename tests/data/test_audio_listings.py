@@ -293,3 +293,13 @@ def test_headers_are_read_once(tmp_path, monkeypatch):
     first = list_audio(tmp_path, index=tmp_path / "headers.jsonl")
     monkeypatch.setattr(audio_corpus, "audio_info", None)
     assert list_audio(tmp_path, index=tmp_path / "headers.jsonl") == first
+
+
+def test_several_labels_of_a_table_are_several_in_either_column(tmp_path):
+    fill(tmp_path, "a.wav", "b.wav")
+    (tmp_path / "one.csv").write_text("path,label\na.wav,dog;rain\nb.wav,rain\n")
+    (tmp_path / "many.csv").write_text("path,labels\na.wav,dog;rain\nb.wav,rain\n")
+    for table in ("one.csv", "many.csv"):
+        listing = list_audio(tmp_path / table)
+        assert [item.labels for item in listing.items] == [("dog", "rain"), ("rain",)]
+        assert listing.classes == ("dog", "rain")
