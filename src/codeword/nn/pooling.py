@@ -59,7 +59,7 @@ def widening(kind: Fixed, grid: tuple[int, ...]) -> int:
     return math.prod(grid[1:]) * {"bands": 1, "quarters": 4}[kind] if kind in ("bands", "quarters") else 1
 
 
-def _parts(lasts: Bool[Tensor, "batch time"], count: int) -> Bool[Tensor, "batch parts time"]:
+def _parts(lasts: Bool[Tensor, "batch time"], count: int) -> Bool[Tensor, "batch _ time"]:
     """Which steps belong to which equal part; of fewer steps than parts, some are in several."""
     steps, place = lasts.sum(1)[:, None, None], (lasts.cumsum(1) - 1)[:, None, :]
     part = torch.arange(count, device=lasts.device)[None, :, None]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 _STEPS = 1000  # of the solver at most, of which it needs some tens
 _GRADIENT, _CHANGE = 1e-5, 1e-8  # where it ends: of the mean loss
+_NOTHING = 1e-12  # of the largest variance
 _CURVATURE = 0.1  # of the cross-entropies, about: at most a quarter
 
 
@@ -47,15 +48,24 @@ def logistic_path(
     """
     x, truth = x.double(), truth.double()
     mean = x.mean(0)
-    variances, axes = torch.linalg.eigh((x - mean).t() @ (x - mean) / len(x))
+    variances, axes = _principal(x - mean)
     rotated = (x - mean) @ axes
-    weights, bias = x.new_zeros(x.shape[1], truth.shape[1]), x.new_zeros(truth.shape[1])
+    weights, bias = x.new_zeros(len(variances), truth.shape[1]), x.new_zeros(truth.shape[1])
     for strength in strengths:
         penalty = 1 / (strength * len(x))
-        scale = (_CURVATURE * variances.clamp_min(0) + penalty).rsqrt().unsqueeze(1)
+        scale = (_CURVATURE * variances + penalty).rsqrt().unsqueeze(1)
         weights, bias = _minimum(rotated, truth, scale, penalty, weights, bias, exclusive=exclusive)
         found = axes @ weights
         yield Linear(found.t().contiguous(), bias - mean @ found)
+
+
+def _principal(x: Float[Tensor, "count dim"]) -> tuple[Float[Tensor, " _"], Float[Tensor, "dim _"]]:
+    """Variances and directions of the axes along which centred rows differ; along others all weights are 0."""
+    few = len(x) < x.shape[1]
+    variances, axes = torch.linalg.eigh((x @ x.t() if few else x.t() @ x) / len(x))
+    kept = variances > _NOTHING * variances[-1].clamp_min(_NOTHING)
+    variances, axes = variances[kept], axes[:, kept]
+    return variances, x.t() @ axes / (len(x) * variances).sqrt() if few else axes
 
 
 def _minimum(
