@@ -7,6 +7,12 @@
 ``audioset``, ``imagenet`` and ``kinetics`` are the paper's runs of full size: days on many accelerators.
 ``small-audio``, ``small-image`` and ``small-video`` are for one processor; ten minutes of one core show whether it
 helps on your data. ``smoke-audio``, ``smoke-image`` and ``smoke-video`` show in seconds that everything runs.
+
+What a linear probe finds in the mean over patches, seed 0, and with random weights; ``make demo-pretraining`` measures
+it again:
+
+- ``small-image``: .831 of the test images of Fashion-MNIST, .806 with random weights.
+- ``small-video``: .889 of 16 motions of garments over photos, .688 with random weights.
 """
 
 import shutil
