@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.pretraining_probes import RECIPES, RUNS, listing, trained
 from benchmarks.record import RESULTS, write
-from codeword.pretraining.encoder import Encoder, read_encoder
+from codeword.pretraining.encoder import read_encoder, unlearned
 from codeword.recipes.finetuning import finetune, recipe
 
 CELLS = RESULTS / "pretraining_few.jsonl"
@@ -30,8 +30,7 @@ def row(data: Path, kind: str, share: float, start: str, seed: int) -> dict[str,
     """A classifier's figures on the test items."""
     encoder = read_encoder(trained(data, kind, "residual", seed))
     if start == "scratch":
-        torch.manual_seed(seed)
-        encoder = Encoder(encoder.config, encoder.front_end)
+        encoder = unlearned(encoder, seed)
     made = recipe("small")
     made = replace(made, config=replace(made.config, seed=seed), loop=replace(made.loop, seed=seed, progress=False))
     out = RUNS / f"few-{kind}-{share}-{start}-{seed}"

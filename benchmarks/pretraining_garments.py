@@ -5,7 +5,6 @@ and begins anywhere, so that a single frame knows nothing of the label. Photos a
 different ones; every frame is coded by itself.
 """
 
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +12,14 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from benchmarks.pretraining_files import write_table
-from benchmarks.pretraining_film import write_video
 from benchmarks.pretraining_photos import FASHION, backgrounds
-from benchmarks.pretraining_sprites import DIRECTIONS, FRAMES, SIZE, Track, render
+from benchmarks.pretraining_sprites import DIRECTIONS, FRAMES, SIZE, Clip, Track, render, write_clips
 from codeword.data.image_arrays import idx_array
 
 COUNTS = {"train": 4800, "val": 640, "test": 1280}
 SPEEDS = {"slow": 1.0, "fast": 3.0}  # pixels a frame
 CLASSES = tuple(f"{direction}_{speed}" for direction in DIRECTIONS for speed in SPEEDS)
 _ACROSS = 28.0  # pixels
-_RATE = Fraction(16)
-_SCALE = 3  # of the coder's quantization
 _FEWEST = 0.25  # opacity of a tint's darkest colour
 
 
@@ -51,19 +46,11 @@ def write_garments(share: Path, out: Path, seed: int = 0) -> None:
     own = idx_array(images / "train-images-idx3-ubyte.gz")
     garments = {"train": own[:54_000], "val": own[54_000:], "test": idx_array(images / "t10k-images-idx3-ubyte.gz")}
     backs = backgrounds(share)
-    rows: list[tuple[str, str, str, str]] = []
-    number = 0
-    for split, count in COUNTS.items():
-        for place in range(count):
-            generator = np.random.default_rng((seed, number))
-            label = CLASSES[place % len(CLASSES)]
-            name, photo = backs[split][generator.integers(len(backs[split]))]
-            garment = tinted(garments[split][generator.integers(len(garments[split]))], generator)
-            height, width = photo.shape[1:]
-            corner = generator.uniform(0, 1, 2) * (np.array([height, width]) - SIZE - 1)
-            path = f"{split}/{label}/{number:05}.mkv"
-            frames = render(photo, np.tile(corner, (FRAMES, 1)), garment, glide(label, generator))
-            write_video(out / path, frames, _RATE, scale=_SCALE)
-            rows.append((path, label, split, name))
-            number += 1
-    write_table(out / "manifest.csv", ("path", "label", "split", "group"), rows)
+
+    def draw(split: str, label: str, generator: np.random.Generator) -> Clip:
+        name, photo = backs[split][generator.integers(len(backs[split]))]
+        garment = tinted(garments[split][generator.integers(len(garments[split]))], generator)
+        corner = generator.uniform(0, 1, 2) * (np.array(photo.shape[1:]) - SIZE - 1)
+        return Clip(render(photo, np.tile(corner, (FRAMES, 1)), garment, glide(label, generator)), name)
+
+    write_clips(out, COUNTS, CLASSES, draw, seed)

@@ -28,10 +28,10 @@ from benchmarks.record import RESULTS, write
 from codeword.data.listing import Listing
 from codeword.evaluation.data_check import open_listing, spread
 from codeword.nn.pooling import Fixed
-from codeword.pretraining.encoder import Encoder, read_encoder
+from codeword.pretraining.encoder import Encoder, read_encoder, unlearned
 from codeword.pretraining.joint import JointConfig
 from codeword.recipes.pretraining import Name, PretrainRecipe, pretrain, recipe, resume_folder
-from codeword.recipes.probing import Pooled, probe, unlearned
+from codeword.recipes.probing import Pooled, probe
 
 RUNS = Path("runs/pretraining")
 AGAIN = Path("runs/pretraining-again")

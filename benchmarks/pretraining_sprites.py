@@ -20,6 +20,7 @@ What gives the label away, and what does not:
 - Photos and cut-outs of train, val and test are different ones. Those that look the same when turned are left out.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -159,17 +160,39 @@ def _turned(across: Tensor, down: Tensor, angle: Tensor) -> Tensor:
 def write_sprites(share: Path, out: Path, seed: int = 0) -> None:
     """The videos, in a folder per split and class, and a table of them with their photos."""
     sprites, backs = cut_outs(share), backgrounds(share)
+
+    def draw(split: str, label: str, generator: np.random.Generator) -> Clip:
+        name, photo = backs[split][generator.integers(len(backs[split]))]
+        sprite = sprites[split][generator.integers(len(sprites[split]))]
+        corners = drift(*photo.shape[1:], generator)
+        return Clip(render(photo, corners, sprite, track(label, generator)), name)
+
+    write_clips(out, COUNTS, CLASSES, draw, seed)
+
+
+class Clip(NamedTuple):
+    """Frames, and the photo behind them."""
+
+    frames: np.ndarray
+    photo: str
+
+
+def write_clips(
+    out: Path,
+    counts: Mapping[str, int],
+    classes: Sequence[str],
+    draw: Callable[[str, str, np.random.Generator], Clip],
+    seed: int,
+) -> None:
+    """Videos of all classes in turn, in a folder per split and class, and a table of them with their photos."""
     rows: list[tuple[str, str, str, str]] = []
     number = 0
-    for split, count in COUNTS.items():
+    for split, count in counts.items():
         for place in range(count):
-            generator = np.random.default_rng((seed, number))
-            label = CLASSES[place % len(CLASSES)]
-            name, photo = backs[split][generator.integers(len(backs[split]))]
-            sprite = sprites[split][generator.integers(len(sprites[split]))]
-            corners = drift(*photo.shape[1:], generator)
+            label = classes[place % len(classes)]
+            clip = draw(split, label, np.random.default_rng((seed, number)))
             path = f"{split}/{label}/{number:05}.mkv"
-            write_video(out / path, render(photo, corners, sprite, track(label, generator)), _RATE, scale=_SCALE)
-            rows.append((path, label, split, name))
+            write_video(out / path, clip.frames, _RATE, scale=_SCALE)
+            rows.append((path, label, split, clip.photo))
             number += 1
     write_table(out / "manifest.csv", ("path", "label", "split", "group"), rows)

@@ -15,7 +15,7 @@ def pretraining_probes() -> str:
             row["encoder"],
             row["pooling"],
             row["probe"],
-            f"{row['mean']:.3f}" + (f" ± {row['spread']:.3f}" if row["seeds"] > 1 else ""),
+            _mean(row["values"]),
             str(row["seeds"]),
         ]
         for row in result["rows"]
@@ -39,7 +39,7 @@ def pretraining_few() -> str:
             task,
             f"{share:.0%}",
             start,
-            f"{fmean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else ""),
+            _mean(values),
             str(len(values)),
         ]
         for (task, share, start), values in groups.items()
@@ -92,3 +92,8 @@ def pretraining_baselines() -> str:
         + "\n"
         + source(result)
     )
+
+
+def _mean(values: list[float]) -> str:
+    """Over seeds, with the deviation where there are several."""
+    return f"{fmean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")

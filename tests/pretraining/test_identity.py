@@ -21,10 +21,12 @@ DATA = {"data": {"items": "abc", "augment": [{"type": "Crop", "scale": (0.5, 1.0
 
 def test_what_changes_no_number_may_change(tmp_path):
     same_run(tmp_path / "new" / "run", CONFIG, DATA)
+    noted = (tmp_path / "new" / "run" / "run.json").read_text()
     phase = replace(
         PHASE, config=PhaseConfig(ahead=0, recompute=True), loop=LoopConfig(steps=9, progress=False, tensorboard=True)
     )
     same_run(tmp_path / "new" / "run", replace(CONFIG, iterations=5, encoder=phase), DATA)
+    assert (tmp_path / "new" / "run" / "run.json").read_text() == noted
 
 
 @pytest.mark.parametrize(

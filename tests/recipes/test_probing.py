@@ -7,9 +7,9 @@ from PIL import Image
 
 from codeword.nn.vit import ViTConfig
 from codeword.pretraining import front_ends
-from codeword.pretraining.encoder import Encoder
+from codeword.pretraining.encoder import Encoder, unlearned
 from codeword.pretraining.front_ends import ImageFrontEnd
-from codeword.recipes.probing import probe, unlearned
+from codeword.recipes.probing import probe
 
 VIT = ViTConfig(channels=1, size=(8, 8), patch=(4, 4), dim=16, depth=1, heads=2, cls_token=False)
 FRONT_END = ImageFrontEnd(channels=1, height=8, width=8, mean=(0.5,), deviation=(0.3,))

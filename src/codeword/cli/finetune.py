@@ -74,7 +74,7 @@ class Finetune:
 
         import torch
 
-        from codeword.pretraining.encoder import Encoder, read_encoder
+        from codeword.pretraining.encoder import read_encoder, unlearned
         from codeword.recipes.finetuning import finetune, recipe, resume_folder
 
         if self.out is None and not self.dry_run:
@@ -99,7 +99,7 @@ class Finetune:
         encoder = read_encoder(self.model)
         torch.manual_seed(self.seed)
         if self.scratch:
-            encoder = Encoder(encoder.config, encoder.front_end)
+            encoder = unlearned(encoder, self.seed)
         if self.overwrite:
             rmtree(resume_folder(out), ignore_errors=True)
         try:

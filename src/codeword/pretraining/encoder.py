@@ -94,6 +94,13 @@ class Encoder(nn.Module, ModelHubMixin):
         return read_encoder(fetched(model_id, [CONFIG, WEIGHTS], **options))
 
 
+def unlearned(encoder: Encoder, seed: int) -> Encoder:
+    """The same network with random weights, which are those of the seed; nothing else is drawn."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Encoder(encoder.config, encoder.front_end).eval()
+
+
 def read_encoder(folder: Path) -> Encoder:
     """An encoder of ours, or that of an MAE, a VideoMAE or an AST as transformers saves them.
 

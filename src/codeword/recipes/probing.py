@@ -8,7 +8,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor
 
 from codeword.data.listing import Listing
@@ -16,7 +15,7 @@ from codeword.formats.atomic import atomic_write
 from codeword.metrics.classification import Figures
 from codeword.nn.pooling import Fixed
 from codeword.pretraining.attentive import AttentiveConfig, LabelledPatches, attentive_probe
-from codeword.pretraining.encoder import Encoder
+from codeword.pretraining.encoder import Encoder, unlearned
 from codeword.pretraining.kept_samples import KeptSamples
 from codeword.pretraining.probes import (
     Labelled,
@@ -174,13 +173,6 @@ def _plain(figures: Figures) -> dict[str, object]:
         for name, value in vars(figures).items()
         if name != "per_class"
     }
-
-
-def unlearned(encoder: Encoder, seed: int) -> Encoder:
-    """The same network with random weights."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return Encoder(encoder.config, encoder.front_end).eval()
 
 
 def _probed(
