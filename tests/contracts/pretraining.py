@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from codeword.data.epoch_order import Window
 from codeword.nn.vit import DecoderConfig, VisionTransformer, ViTConfig
 from codeword.pretraining.estimator import Estimator, EstimatorConfig
 from codeword.pretraining.joint import JointConfig, JointTask
@@ -60,7 +61,14 @@ def cold(seed=0):
     return tokenizer.eval()
 
 
-class Padded:
+class Unfiled:
+    """Samples of which each is a file."""
+
+    def window(self, size):
+        return Window(size, torch.arange(len(self)))
+
+
+class Padded(Unfiled):
     """The same samples, of which some end early."""
 
     grid = (3, 2)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from codeword.pretraining.cache import TokenCache
-from contracts.pretraining import Brighter, cold, samples
+from contracts.pretraining import Brighter, Unfiled, cold, samples
 
 
 def test_cached_tokens_are_those_made_again(tmp_path):
@@ -70,7 +70,7 @@ def test_other_samples_are_refused(tmp_path):
 
 
 def test_padding_stays_padding(tmp_path):
-    class Short:
+    class Short(Unfiled):
         grid = (3, 2)
 
         def __len__(self):

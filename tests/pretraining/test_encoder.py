@@ -32,13 +32,23 @@ def test_layers_and_pooling_are_those_of_the_network(encoder):
     )
 
 
-def test_bands_lie_side_by_side(encoder):
+def test_bands_lie_side_by_side():
+    encoder = Encoder(CONFIG).eval()
     x = torch.randn(2, 1, 12, 8)
     valid = torch.tensor([[True] * 4 + [False] * 2, [True] * 6])  # 3 of time, 2 bands
     rows = encoder.extract(Inputs(x, valid), pooling="bands")
     tokens = encoder.extract(Inputs(x, valid))
     torch.testing.assert_close(rows[0], torch.cat([tokens[0, [0, 2]].mean(0), tokens[0, [1, 3]].mean(0)]))
     torch.testing.assert_close(rows[1], torch.cat([tokens[1, ::2].mean(0), tokens[1, 1::2].mean(0)]))
+
+
+@pytest.mark.parametrize(
+    ("layer", "pooling", "said"),
+    [(3, "mean", "layer 3 does not exist"), (0, "bands", "images have none"), (-1, "quarters", "images have none")],
+)
+def test_features_that_are_not_to_be_had_are_refused(encoder, layer, pooling, said):
+    with pytest.raises(ValueError, match=said):
+        encoder.extract(torch.randn(1, 1, 12, 8), layer, pooling=pooling)
 
 
 def test_padding_counts_nowhere(encoder):

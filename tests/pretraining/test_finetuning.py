@@ -28,6 +28,7 @@ from codeword.training.loop import LOG, train
 from codeword.training.loop_config import LoopConfig
 from contracts.audio_samples import signal, write
 from contracts.labelled import TINY, quarter_samples
+from contracts.pretraining import Unfiled
 
 TOLERANCE = 1e-6
 CLASSES = ("a", "b", "c", "d")
@@ -153,7 +154,7 @@ def test_binary_cross_entropies_are_those_of_a_loop():
 def test_mixed_inputs_come_with_labels_that_are_mixed_alike(rule):
     """Inputs are constant, and that constant is their class: of a mixture it is the mean of the label."""
 
-    class Constant:
+    class Constant(Unfiled):
         grid = (2, 2)
 
         def __len__(self):
@@ -176,7 +177,7 @@ def test_mixed_inputs_come_with_labels_that_are_mixed_alike(rule):
 
 
 def test_padding_of_mixtures_is_what_is_padding_in_both():
-    class Padded:
+    class Padded(Unfiled):
         grid = (2, 2)
 
         def __len__(self):

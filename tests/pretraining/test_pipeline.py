@@ -12,7 +12,7 @@ from codeword.pretraining.storage import load_tokenizer, read_predictor
 from codeword.training.checkpoint import load_checkpoint
 from codeword.training.logging import read_log
 from codeword.training.loop_config import LoopConfig
-from contracts.pretraining import CONFIG, DECODER, DIM, SIZES, samples
+from contracts.pretraining import CONFIG, DECODER, DIM, SIZES, Unfiled, samples
 
 NETWORKS = Networks(
     encoder=CONFIG,
@@ -49,7 +49,7 @@ class KilledError(Exception):
     """In place of a kill."""
 
 
-class Dying:
+class Dying(Unfiled):
     """Samples that can be asked so many times."""
 
     def __init__(self, times):

@@ -20,6 +20,7 @@ from codeword.pretraining.probes import (
 )
 from codeword.pretraining.samples import Inputs
 from contracts.labelled import TINY, chance, quarter_samples, separable, several
+from contracts.pretraining import Unfiled
 
 TOLERANCE = 1e-5
 PROBES = [partial(linear_probe, strengths=(0.01, 1.0)), neighbour_probe]
@@ -29,7 +30,7 @@ def parts(make, count=120, **options):
     return [make(count, seed, **options) for seed in range(3)]
 
 
-class Padded:
+class Padded(Unfiled):
     """Samples of which the second half of the grid is padding with any content."""
 
     grid = (2, 2)
@@ -148,11 +149,15 @@ def test_a_train_set_of_one_class_finds_that_class():
 
 
 def test_neighbours_vote_as_in_a_loop():
-    train, validation, test = parts(chance, 40)
+    scale = torch.logspace(-2, 2, 8)  # features of different scales count alike
+    train, validation, test = (Labelled(3 + scale * part.features, part.labels) for part in parts(chance, 40))
+    known, asked = (((part.features - 3) / scale).numpy() for part in (train, test))
+    mean, deviation = known.mean(0), known.std(0)
     found = neighbour_probe(train, validation, test, counts=(7,), temperature=0.5)
     right = 0
-    for row, label in zip(test.features, test.labels, strict=True):
-        likeness = torch.cosine_similarity(row.unsqueeze(0), train.features)
+    for row, label in zip(asked, test.labels, strict=True):
+        pair = (torch.from_numpy((rows - mean) / deviation) for rows in (row[None], known))
+        likeness = torch.cosine_similarity(*pair)
         votes = [0.0] * 4
         for near in likeness.argsort(descending=True)[:7].tolist():
             votes[int(train.labels[near])] += math.exp(float(likeness[near]) / 0.5)

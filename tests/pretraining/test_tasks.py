@@ -4,7 +4,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from codeword.data.epoch_order import Window
 from codeword.pretraining.cache import TokenCache
+from codeword.pretraining.kept_samples import KeptSamples, SomeSamples
 from codeword.pretraining.phase import CachedTokens, OnlineTokens
 from codeword.pretraining.samples import Inputs, Order
 from codeword.training.checkpoint import CheckpointError
@@ -159,6 +161,18 @@ def test_without_fixed_views_every_epoch_brings_new_ones():
     stream = encoder_task(phase=replace(PHASE, views=None, batch=20)).batches(0, 0, 1)
     seen = {(n, v) for _ in range(5) for n, v in zip(*next(stream).drawn[2:], strict=True)}
     assert len(seen) == 100
+
+
+def test_a_window_takes_samples_file_by_file():
+    class InFiles(Padded):
+        def window(self, size):
+            return Window(size, torch.arange(len(self)) // 4)
+
+    odd = SomeSamples(KeptSamples(InFiles(samples(40))), range(1, 40, 2))
+    phase = replace(PHASE, batch=2, window=2)
+    files = [[number // 2 for number in encoder_task(phase=phase, data=odd).order.drawn(n).samples] for n in range(10)]
+    assert all(len(set(of_batch)) == 1 for of_batch in files)
+    assert sorted(of_batch[0] for of_batch in files) == list(range(10)) != [of_batch[0] for of_batch in files]
 
 
 def test_a_batch_whose_masked_patches_are_all_padding_costs_nothing():

@@ -10,13 +10,13 @@ from codeword.data.listing import Item, Listing
 from codeword.evaluation.inspection import inspect_path
 from codeword.pretraining.samples import Inputs
 from codeword.pretraining.token_files import TokenFiles, names_of, write_token_files
-from contracts.pretraining import SIZES, cold, samples
+from contracts.pretraining import SIZES, Unfiled, cold, samples
 
 COUNT = 11
 NAMES = [f"{number}.png" for number in range(COUNT)]
 
 
-class Padded:
+class Padded(Unfiled):
     """Samples of which every third ends early."""
 
     def __init__(self):

@@ -135,7 +135,7 @@ def report_failures(work: Sequence[tuple[Path, Path]], do: Callable[[tuple[Path,
 def print_left_out(bad: Sequence["BadItem"]) -> None:
     """Name files that could not be read, the first of many."""
     for one in bad[:_NAMED]:
-        print(f"  left out: {one.path}: {one.reason}")
+        print(f"  left out: {one}")
     if len(bad) > _NAMED:
         print(f"  left out: {len(bad) - _NAMED} more")
 

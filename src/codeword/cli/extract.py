@@ -46,6 +46,7 @@ class Extract:
         encoder = read_encoder(self.model)
         if encoder.front_end is None:
             raise ValueError(f"{self.model} does not say what its inputs are made of, so that no file can become one")
+        encoder.check(self.layer, self.pooling)
         found = open_listing(self.data, encoder.front_end.kind)
         listing = encoder.front_end.readable(found, workers=self.workers).not_empty()
         with progress_bar("extracting", unit=" items") as progress:

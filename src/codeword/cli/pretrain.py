@@ -36,6 +36,8 @@ class Pretrain:
     """Of encoders; unset: the recipe's."""
     views: OptionalCount = None
     """Fixed augmented views of a sample, whose tokens are cached; 0 makes tokens for every batch anew. Unset: 4."""
+    window: OptionalCount = None
+    """Samples within which those of a few tar shards are mixed, for disks slow to seek. Unset: all with all."""
     codebooks: OptionalCount = None
     """Levels of residual quantization; 1 is plain vector quantization. Unset: 4."""
     codebook_size: OptionalCount = None
@@ -78,6 +80,7 @@ class Pretrain:
                 accumulate=self.accumulate,
                 learning_rate=self.learning_rate,
                 views=self.views,
+                window=self.window,
                 codebooks=self.codebooks,
                 codebook_size=self.codebook_size,
                 precision=None if self.precision == "recipe" else self.precision,

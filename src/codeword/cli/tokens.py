@@ -102,11 +102,12 @@ class EvaluateTokens:
         self._check()
         reports: dict[str, TokenReport] = {}
         listings: dict[Kind, Listing] = {}
-        for model in (*self.beside, self.model):
-            tokenizer, front_end = _opened(model)
+        opened = {model: _opened(model) for model in (*self.beside, self.model)}
+        for _, front_end in opened.values():
             if front_end.kind not in listings:
                 some = _some(open_listing(self.data, front_end.kind), self.items)
                 listings[front_end.kind] = front_end.readable(some, workers=self.workers).not_empty()
+        for model, (tokenizer, front_end) in opened.items():
             samples = front_end.samples(listings[front_end.kind], tokenizer.patch, workers=self.workers)
             with progress_bar("tokens", unit=" items") as progress:
                 report = evaluate_tokens(tokenizer, samples, batch=self.batch, progress=progress)

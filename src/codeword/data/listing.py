@@ -43,6 +43,10 @@ class BadItem(NamedTuple):
     path: Path
     reason: str
 
+    def __str__(self) -> str:
+        """Path and reason, and the path only once."""
+        return self.reason if self.reason.startswith(str(self.path)) else f"{self.path}: {self.reason}"
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -86,7 +90,7 @@ class Listing:
             ValueError: If it has no items; it names the first of what was left out.
         """
         if not self.items:
-            why = f": {self.bad[0].path}: {self.bad[0].reason}" if self.bad else ""
+            why = f": {self.bad[0]}" if self.bad else ""
             raise ValueError(f"none of {len(self.bad)} {self.kind} items can be read{why}")
         return self
 

@@ -101,7 +101,7 @@ def check_data(
         *(f"    {count} of {size}" for size, count in sizes.most_common(_TOLD)),
         *_more(len(sizes), "sizes"),
         f"  cannot be used: {len(bad) or 'nothing'}",
-        *(f"    {one.path}: {_short(one)}" for one in bad[:_TOLD]),
+        *(f"    {one}" for one in bad[:_TOLD]),
         *_more(len(bad), "files"),
     ]
     return DataCheck(usable, tuple(lines), tuple(bad))
@@ -182,11 +182,6 @@ def _leaks(items: Sequence[Item]) -> Iterator[str]:
             name, splits = leaks[0]
             told = f"{name if isinstance(name, str) else name[0]} in {' and '.join(sorted(splits))}"
             yield f"  warning: {len(leaks)} {what} are in several splits, such as {told}"
-
-
-def _short(bad: BadItem) -> str:
-    """The reason, without the path where it begins with that."""
-    return bad.reason.removeprefix(str(bad.path)).lstrip(":, ")
 
 
 def _more(count: int, what: str) -> Iterator[str]:

@@ -63,7 +63,24 @@ class Encoder(nn.Module, ModelHubMixin):
             norm: Whether the network's last norm is applied, whatever the layer.
 
         Raises:
-            ValueError: If there is no such layer, or no such token.
+            ValueError: If there are no such features; see ``check``.
+        """
+        self.check(layer, pooling)
+        values, valid = batch if isinstance(batch, Inputs) else (batch, None)
+        training = self.training
+        found = self.eval().network(values, valid=valid, hidden=True)
+        self.train(training)
+        states = found.hidden[1 + layer % self.config.depth]
+        tokens = self.network.transformer.norm(states) if norm else states
+        if pooling == "none":
+            return tokens[:, self.config.prefix :]
+        return pooled(tokens, pooling, self.network.grid(values), valid)
+
+    def check(self, layer: int, pooling: Pooling) -> None:
+        """Refuse features that are not to be had.
+
+        Raises:
+            ValueError: If there is no such layer or token, or images are to be pooled over parts of time.
         """
         depth = self.config.depth
         if not -depth <= layer < depth:
@@ -72,15 +89,8 @@ class Encoder(nn.Module, ModelHubMixin):
             )
         if pooling == "cls" and not self.config.cls_token:
             raise ValueError("the network has no cls token: pool by mean")
-        values, valid = batch if isinstance(batch, Inputs) else (batch, None)
-        training = self.training
-        found = self.eval().network(values, valid=valid, hidden=True)
-        self.train(training)
-        states = found.hidden[1 + layer % depth]
-        tokens = self.network.transformer.norm(states) if norm else states
-        if pooling == "none":
-            return tokens[:, self.config.prefix :]
-        return pooled(tokens, pooling, self.network.grid(values), valid)
+        if pooling in ("bands", "quarters") and self.front_end is not None and self.front_end.kind == "image":
+            raise ValueError(f"{pooling} are of what has time, and images have none: pool by mean")
 
     def arguments(self) -> dict[str, object]:
         """The constructor's arguments by name, for the saved configuration."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from codeword.data.epoch_order import Window
 from codeword.pretraining.samples import Inputs, Samples
 
 
@@ -37,6 +38,9 @@ class KeptSamples:
         valid_rows = [row.valid for row in rows if row.valid is not None]
         return Inputs(torch.stack([row.values for row in rows]), torch.stack(valid_rows) if valid_rows else None)
 
+    def window(self, size: int) -> Window:
+        return self.samples.window(size)
+
     def configuration(self) -> Mapping[str, object]:
         return self.samples.configuration()
 
@@ -64,6 +68,9 @@ class SomeSamples:
 
     def inputs(self, numbers: Sequence[int], views: Sequence[int]) -> Inputs:
         return self.samples.inputs([self.numbers[number] for number in numbers], views)
+
+    def window(self, size: int) -> Window:
+        return Window(size, self.samples.window(size).files[list(self.numbers)])
 
     def configuration(self) -> Mapping[str, object]:
         return {**self.samples.configuration(), "numbers": list(self.numbers)}

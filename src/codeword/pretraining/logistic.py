@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 _STEPS = 1000  # of the solver, at most
-_GRADIENT, _CHANGE = 1e-5, 1e-8  # where it ends: of the mean loss
+_GRADIENT, _CHANGE = 1e-4, 1e-8  # where it ends: of the mean loss
 _NOTHING = 1e-12  # of the largest variance
 _CURVATURE = 0.1  # of the cross-entropies, about: at most a quarter
 

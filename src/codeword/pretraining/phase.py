@@ -104,6 +104,8 @@ class PhaseConfig:
         batch: Samples of a batch, all ranks together; a step of the loop takes one batch or accumulates several.
         views: Fixed views of a sample; ``None``: new ones in every epoch, whose tokens cannot be cached.
         repeats: So many views of a sample follow each other; see ``Order``.
+        window: Samples within which those of a few files are mixed, for shards on disks that are slow to seek; ``None``
+            mixes all with all.
         learning_rate: Of AdamW.
         betas: Of AdamW.
         weight_decay: Of AdamW, on matrices alone.
@@ -119,6 +121,7 @@ class PhaseConfig:
     batch: int = 64
     views: int | None = 4
     repeats: int = 1
+    window: int | None = None
     learning_rate: float = 5e-4
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 1e-4
@@ -130,7 +133,7 @@ class PhaseConfig:
     ahead: int = 2
 
     def __post_init__(self) -> None:
-        least = {"batch": 1, "views": 1, "repeats": 1, "ahead": 0}
+        least = {"batch": 1, "views": 1, "repeats": 1, "window": 1, "ahead": 0}
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:
@@ -157,7 +160,8 @@ class PhaseTask(Task[Batch]):
         super().__init__()
         self.samples, self.held, self.config = samples, held, config
         views = sys.maxsize if config.views is None else config.views
-        self.order = Order(len(samples), views, config.batch, config.seed, config.repeats)
+        window = None if config.window is None else samples.window(config.window)
+        self.order = Order(len(samples), views, config.batch, config.seed, config.repeats, window)
 
     @abstractmethod
     def identity(self) -> Mapping[str, object]:

@@ -125,11 +125,7 @@ def linear_probe(
         test: Looked at once.
         strengths: Values of scikit-learn's C to choose from: the larger, the less is regularised.
     """
-    mean, deviation = train.features.mean(0), train.features.std(0, correction=0).clamp_min(1e-6)
-
-    def scaled(rows: Tensor) -> Tensor:
-        return (rows - mean) / deviation
-
+    scaled = _scaling(train.features)
     x, labels, classes = scaled(train.features), train.labels, num_classes(train.labels, validation.labels, test.labels)
     single = not labels.is_floating_point()
     fit = _softmax_path if single else _sigmoid_path
@@ -149,23 +145,26 @@ def neighbour_probe(
     counts: Iterable[int] = (1, 5, 10, 20, 50),
     temperature: float = 0.07,
 ) -> ProbeResult:
-    """Classes of the most alike training samples, by cosine; votes weigh exp(cosine / temperature) (Wu et al. 2018).
+    """Classes of the most alike training samples, by the cosine of standardised features.
+
+    Votes weigh exp(cosine / temperature) (Wu et al. 2018).
 
     Args:
-        train: Whose classes are looked up.
+        train: Whose classes are looked up; mean and deviation come from these.
         validation: Chooses the number of neighbours.
         test: Looked at once.
         counts: Numbers of neighbours to choose from; more than there are count as all.
         temperature: The smaller, the more the nearest count.
     """
     truth = multi_hot(train.labels, num_classes(train.labels, validation.labels, test.labels))
-    known = F.normalize(train.features, dim=1)
+    scaled = _scaling(train.features)
+    known = F.normalize(scaled(train.features), dim=1)
 
     def scoring(count: int) -> Scoring:
         def scores(rows: Tensor) -> Tensor:
             parts = []
             for part in rows.split(_ROWS):
-                likeness, nearest = (F.normalize(part, dim=1) @ known.t()).topk(min(count, len(known)))
+                likeness, nearest = (F.normalize(scaled(part), dim=1) @ known.t()).topk(min(count, len(known)))
                 votes = ((likeness - 1) / temperature).exp().unsqueeze(-1) * truth[nearest]
                 parts.append(votes.sum(1) / count)
             return torch.cat(parts)
@@ -173,6 +172,12 @@ def neighbour_probe(
         return scores
 
     return chosen(((count, scoring(count)) for count in counts), validation, test)
+
+
+def _scaling(train: Float[Tensor, "count dim"]) -> Callable[[Tensor], Tensor]:
+    """What gives training features mean 0 and deviation 1."""
+    mean, deviation = train.mean(0), train.std(0, correction=0).clamp_min(1e-6)
+    return lambda rows: (rows - mean) / deviation
 
 
 def chosen(candidates: Iterable[tuple[float, Scoring]], validation: Labelled, test: Labelled) -> ProbeResult:

@@ -39,6 +39,10 @@ class Samples(Protocol):
         """Views of samples; view 0 and all others are augmented by fixed draws."""
         ...
 
+    def window(self, size: int) -> Window:
+        """For orders in which files are read mostly in sequence, and samples mixed within so many."""
+        ...
+
     def configuration(self) -> Mapping[str, object]:
         """Plain values: all that decides about inputs, the seed of augmentation and the names of samples included."""
         ...
@@ -160,6 +164,9 @@ class TensorSamples:
         if self.augment:
             x = torch.stack([self._view(*one) for one in zip(x, numbers, views, strict=True)])
         return Inputs((x - self.mean) / self.deviation)
+
+    def window(self, size: int) -> Window:
+        return Window(size, torch.arange(len(self)))
 
     def configuration(self) -> Mapping[str, object]:
         return {

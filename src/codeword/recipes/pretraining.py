@@ -367,6 +367,6 @@ def _lines(listing: Listing, learned: Listing, held: Listing) -> Iterator[str]:
     bad = (*learned.bad, *held.bad)
     yield f"{listing.layout}: {len(learned)} {listing.kind} items to learn from, {len(held)} to validate on"
     for one in bad[:5]:
-        yield f"  left out: {one.path}: {one.reason}"
+        yield f"  left out: {one}"
     if len(bad) > 5:
         yield f"  left out: {len(bad) - 5} more"

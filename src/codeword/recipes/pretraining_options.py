@@ -6,7 +6,7 @@ from codeword.pretraining.pipeline import Phase
 from codeword.recipes.pretraining import PretrainRecipe
 from codeword.training.loop_config import Precision, Sharding
 
-_COUNTS = ("iterations", "batch", "accumulate", "codebooks", "codebook_size")
+_COUNTS = ("iterations", "batch", "accumulate", "window", "codebooks", "codebook_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class Options:
         accumulate: Batches of a step of the optimizer.
         learning_rate: Of encoders.
         views: Fixed views of a sample; 0 for new tokens in every batch.
+        window: Samples within which those of a few shards are mixed.
         codebooks: Levels.
         codebook_size: Codewords of a level.
         precision: Of forward and backward.
@@ -35,6 +36,7 @@ class Options:
     accumulate: int | None = None
     learning_rate: float | None = None
     views: int | None = None
+    window: int | None = None
     codebooks: int | None = None
     codebook_size: int | None = None
     precision: Precision | None = None
@@ -84,6 +86,8 @@ def _phase(phase: Phase, options: Options, factor: float) -> Phase:
     config = replace(phase.config, seed=options.seed, batch=options.batch or phase.config.batch)
     if options.views is not None:
         config = replace(config, views=options.views or None)
+    if options.window is not None:
+        config = replace(config, window=options.window)
     loop = replace(
         phase.loop,
         seed=options.seed,

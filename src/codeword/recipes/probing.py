@@ -140,13 +140,15 @@ def probe(
         workers: Threads that read files.
 
     Raises:
-        ValueError: In one line, if the data has no labels, the encoder no front end, or there is no method.
+        ValueError: In one line, if the data has no labels, the encoder no front end, there is no method or no such
+            features.
     """
     if not methods:
         raise ValueError(f"a probe needs a method: one or several of {', '.join(METHODS)}")
     pooled, front_end = pooled or Pooled(), encoder.front_end
     if front_end is None:
         raise ValueError("the encoder does not say what its inputs are made of, so that no file can become one")
+    encoder.check(*pooled)
     found = open_labelled(
         data, front_end.kind, few=few, seed=seed, readable=lambda listing: front_end.readable(listing, workers=workers)
     )
