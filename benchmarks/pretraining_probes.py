@@ -18,7 +18,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean, stdev
 from time import process_time
 from typing import Any
 
@@ -45,7 +44,7 @@ POOLINGS: dict[str, tuple[Fixed, ...]] = {  # the mean alone where nothing is sa
     "initials": ("mean", "quarters"),
 }
 MOST = {"fashion": 12_000, "phones": 6_000}  # labelled items, evenly spread over every split
-_NAMES = ("kind", "task", "variant", "encoder", "pooling", "probe")
+_NAMES = ("kind", "task", "variant", "pooling", "probe")
 VARIANTS = ("residual", "vector", "published rule", "places", "joint")
 
 
@@ -156,19 +155,18 @@ def known() -> list[dict[str, Any]]:
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, object]]:
-    """Mean and spread over seeds."""
-    groups: dict[tuple[str, ...], list[float]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row[name] for name in _NAMES), []).append(row["figure"])
+    """The figures of all seeds for every encoder, and what each seed gains over its random weights."""
+    groups: dict[tuple[str, ...], dict[str, list[float]]] = {}
+    for row in sorted(rows, key=lambda row: row["seed"]):
+        group = groups.setdefault(tuple(row[name] for name in _NAMES), {})
+        group.setdefault(row["encoder"], []).append(row["figure"])
     return [
         {
             **dict(zip(_NAMES, key, strict=True)),
-            "mean": fmean(values),
-            "spread": stdev(values) if len(values) > 1 else 0.0,
-            "seeds": len(values),
-            "values": values,
+            **figures,
+            "gains": [last - chance for last, chance in zip(figures["iteration 2"], figures["random"], strict=True)],
         }
-        for key, values in groups.items()
+        for key, figures in sorted(groups.items())
     ]
 
 

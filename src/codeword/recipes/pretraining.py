@@ -149,6 +149,8 @@ class _Seeing(NamedTuple):
     mask: MaskRule
     predicted: float = 0.25
     views: int = 1
+    visits: int = 60_000
+    tokenizer_visits: int = 8_000
 
 
 def _small(how: _Seeing, *, smoke: bool) -> PretrainRecipe:
@@ -174,8 +176,10 @@ def _small(how: _Seeing, *, smoke: bool) -> PretrainRecipe:
     tokenizer = PhaseConfig(batch=batch, views=how.views, learning_rate=5e-4, weight_decay=0.05)
     pipeline = PipelineConfig(
         networks=networks,
-        encoder=Phase(epochs=10.0, warmup=1.0, visits=512 if smoke else 60_000, config=encoder, loop=loop),
-        tokenizer=Phase(epochs=10.0, warmup=1.0, visits=256 if smoke else 8_000, config=tokenizer, loop=loop),
+        encoder=Phase(epochs=10.0, warmup=1.0, visits=512 if smoke else how.visits, config=encoder, loop=loop),
+        tokenizer=Phase(
+            epochs=10.0, warmup=1.0, visits=256 if smoke else how.tokenizer_visits, config=tokenizer, loop=loop
+        ),
         cold_offset=1.0,
     )
     return PretrainRecipe(front_end=front_end, augment=how.augment, pipeline=pipeline, most=256 if smoke else None)
@@ -184,7 +188,16 @@ def _small(how: _Seeing, *, smoke: bool) -> PretrainRecipe:
 def _small_audio(smoke: bool) -> PretrainRecipe:
     sample = AudioSampleConfig(frames=128, mel=MelConfig(bins=64))
     front_end = AudioFrontEnd(sample=sample, statistics=PUBLISHED["audioset"])
-    return _small(_Seeing(front_end, (8, 16), bridle_augmentations(), RandomMask(0.8), views=2), smoke=smoke)
+    how = _Seeing(
+        front_end,
+        (8, 16),
+        bridle_augmentations(),
+        RandomMask(0.8),
+        views=2,
+        visits=90_000,
+        tokenizer_visits=16_000,
+    )
+    return _small(how, smoke=smoke)
 
 
 def _small_image(smoke: bool) -> PretrainRecipe:
@@ -248,7 +261,7 @@ def pretrain(
 
         out/                 the encoder: config.json, model.safetensors
         out/tokenizer/       whose tokens it predicts
-        out/iterations/N/    the encoder after iteration N, and log.jsonl of its phases
+        out/iterations/N/    encoder and tokenizer after iteration N, and the logs of both, encoder.jsonl ...
 
     Args:
         config: The recipe.

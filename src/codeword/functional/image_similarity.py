@@ -1,0 +1,140 @@
+"""How alike two images are: peak signal-to-noise ratio and structural similarity, one number for each image."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from codeword.functional.matmul import wide
+
+WINDOW = 11  # pixels of the Gaussian to each side of a pixel and the pixel itself
+_DEVIATION = 1.5
+_LUMINANCE, _CONTRAST = 0.01, 0.03  # the constants K1 and K2, as shares of the peak
+_SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents of the five scales
+
+
+def psnr(
+    x: Float[Tensor, "*batch channels height width"],
+    y: Float[Tensor, "*batch channels height width"],
+    *,
+    peak: float = 1.0,
+) -> Float[Tensor, "*batch"]:
+    """Peak signal-to-noise ratio in decibels, over all channels; infinite for equal images.
+
+    Args:
+        x: Images.
+        y: The same, in other words.
+        peak: The greatest value a pixel may have; 0 is the least.
+    """
+    error = (wide(x) - wide(y)).square().mean((-3, -2, -1))
+    return 10 * (peak**2 / error).log10()
+
+
+def ssim(
+    x: Float[Tensor, "*batch channels height width"],
+    y: Float[Tensor, "*batch channels height width"],
+    *,
+    peak: float = 1.0,
+) -> Float[Tensor, "*batch"]:
+    r"""Structural similarity (Wang et al. 2004, equation 13), the mean over channels and places.
+
+    .. math:: \frac{(2\mu_x\mu_y + C_1)(2\sigma_{xy} + C_2)}
+        {(\mu_x^2 + \mu_y^2 + C_1)(\sigma_x^2 + \sigma_y^2 + C_2)}
+
+    with the moments under a Gaussian of 11 x 11 pixels and deviation 1.5, at places where it lies within the image; 1
+    for equal images.
+
+    Args:
+        x: Images, 11 pixels high and wide at least.
+        y: The same, in other words.
+        peak: The greatest value a pixel may have; 0 is the least.
+
+    Raises:
+        ValueError: If an image is smaller.
+    """
+    luminance, contrast = _parts(wide(x), wide(y), peak)
+    return (luminance * contrast).mean((-3, -2, -1))
+
+
+def ms_ssim(
+    x: Float[Tensor, "*batch channels height width"],
+    y: Float[Tensor, "*batch channels height width"],
+    *,
+    peak: float = 1.0,
+    scales: int = len(_SCALES),
+) -> Float[Tensor, "*batch"]:
+    """Structural similarity over several scales (Wang, Simoncelli and Bovik 2003, equation 7).
+
+    Contrast and structure count at every scale, luminance at the coarsest; from scale to scale images are halved by
+    means over 2 x 2 pixels. Terms below 0, which have no real power, count as 0.
+
+    Args:
+        x: Images, 11 x 2 ** (scales - 1) pixels high and wide at least: 176 for all five.
+        y: The same, in other words.
+        peak: The greatest value a pixel may have; 0 is the least.
+        scales: How many of the five scales; the exponents of fewer are divided by their sum.
+
+    Raises:
+        ValueError: If an image is smaller.
+    """
+    if not 1 <= scales <= len(_SCALES):
+        raise ValueError(f"MS-SSIM has 1 to {len(_SCALES)} scales, got {scales}")
+    x, y = wide(x), wide(y)
+    exponents = torch.tensor(_SCALES[:scales], dtype=x.dtype, device=x.device)
+    exponents = exponents / exponents.sum()
+    _check(x, 2 ** (scales - 1))
+    terms: list[Tensor] = []
+    for scale in range(scales):
+        luminance, contrast = _parts(x, y, peak)
+        last = scale == scales - 1
+        terms.append((luminance * contrast if last else contrast).mean((-2, -1)))
+        if not last:
+            x, y = (_halved(image) for image in (x, y))
+    of_scale = torch.stack(terms, -1)
+    positive = of_scale > 0
+    powers = torch.where(positive, of_scale, 1.0) ** exponents  # the root of 0 has no finite derivative
+    return (powers * positive).prod(-1).mean(-1)
+
+
+def _parts(x: Tensor, y: Tensor, peak: float) -> tuple[Tensor, Tensor]:
+    """Luminance on the one hand, contrast and structure on the other, at every place."""
+    _check(x, 1)
+    # Moments around a common level: squares of values far from 0 would lose digits.
+    level = x.mean((-2, -1), keepdim=True)
+    x, y = x - level, y - level
+    mean_x, mean_y, square_x, square_y, product = _blurred(torch.stack([x, y, x * x, y * y, x * y]))
+    c1, c2 = (_LUMINANCE * peak) ** 2, (_CONTRAST * peak) ** 2
+    both = mean_x * mean_y
+    contrast = (2 * (product - both) + c2) / (square_x - mean_x**2 + square_y - mean_y**2 + c2)
+    mean_x, mean_y = mean_x + level, mean_y + level
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    return luminance, contrast
+
+
+def _blurred(x: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch _ _"]:
+    """Means under the Gaussian, at places where it lies within the image."""
+    steps = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
+    bell = (-(steps**2) / (2 * _DEVIATION**2)).exp()
+    bell = bell / bell.sum()
+    flat = x.reshape(-1, 1, *x.shape[-2:])
+    flat = F.conv2d(F.conv2d(flat, bell.view(1, 1, -1, 1)), bell.view(1, 1, 1, -1))
+    return flat.reshape(*x.shape[:-2], *flat.shape[-2:])
+
+
+def _halved(x: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch _ _"]:
+    flat = F.avg_pool2d(x.reshape(-1, 1, *x.shape[-2:]), 2)
+    return flat.reshape(*x.shape[:-2], *flat.shape[-2:])
+
+
+def _check(x: Tensor, factor: int) -> None:
+    least = WINDOW * factor
+    height, width = x.shape[-2:]
+    if min(height, width) < least:
+        at_most = 1 + int(math.log2(max(1.0, min(height, width) / WINDOW)))
+        fewer = f", or take {at_most} scales" if factor > 1 and min(height, width) >= WINDOW else ""
+        raise ValueError(
+            f"structural similarity needs images of {least} x {least} pixels at least, got {height} x {width}: give "
+            f"larger ones{fewer}"
+        )
