@@ -29,7 +29,6 @@ from benchmarks.audio_models import walk
 from benchmarks.record import write
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.audio.layout import WaveLayout
-from codeword.codecs.audio.rate import codes_at, depths_at
 from codeword.data.audio_corpus import open_corpus
 from codeword.data.audio_stream import stream_audio
 from codeword.entropy.depths import DepthCoder
@@ -37,6 +36,7 @@ from codeword.entropy.frames import FrameTables
 from codeword.entropy.range_coder import MessageWriter
 from codeword.formats.audio import AudioFileWriter
 from codeword.formats.audio_payload import AudioHeader
+from codeword.functional.rate import codes_at, depths_at
 
 SHAPES = {"16 kHz, 50 x 12 codes a second": (16000, 320, 12), "44.1 kHz, 86 x 9 codes a second": (44100, 512, 9)}
 SIZE = 1024

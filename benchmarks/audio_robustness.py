@@ -27,7 +27,6 @@ import torch
 from benchmarks.audio_models import untrained, walk
 from benchmarks.record import write
 from codeword.codecs.audio.codec import AudioCodec
-from codeword.codecs.audio.rate import codes_at
 from codeword.data.audio_files import read_audio
 from codeword.entropy.counting import FrameCounter
 from codeword.entropy.frames import FrameTables
@@ -43,6 +42,7 @@ from codeword.formats.container import (
     read_header,
 )
 from codeword.formats.errors import FormatError
+from codeword.functional.rate import codes_at
 
 RECORDING = Path(__file__).parent.parent / "tests" / "fixtures" / "ru_0001.flac"
 SECONDS, CHUNK_FRAMES, BATCH = 2.0, 15, 500

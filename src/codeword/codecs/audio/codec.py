@@ -14,7 +14,7 @@ from torch import Tensor
 
 from codeword.codecs.audio.choice import Compressed, Kbps, Levels, RateChoice, Scale
 from codeword.codecs.audio.model import AudioModel
-from codeword.codecs.audio.rate import FileSize, bits_for, codes_at, depth_for_bits, depths_at, scale_for_bits, write_at
+from codeword.codecs.audio.rate import FileSize, bits_for, write_at
 from codeword.codecs.audio.spending import LATE, Spending, check_rate
 from codeword.codecs.audio.storage import FILES, fingerprint, located, read_audio, write_audio
 from codeword.codecs.audio.transform import AudioTransform, CodedFrames
@@ -24,6 +24,7 @@ from codeword.entropy.frames import FrameTables
 from codeword.formats.audio import AudioFileReader, AudioFileWriter
 from codeword.formats.audio_payload import AudioHeader, short_fingerprint
 from codeword.formats.container import ENTRY, BinaryWriter
+from codeword.functional.rate import codes_at, depth_for_bits, depths_at, scale_for_bits
 from codeword.quantizers.storage import fetched
 
 _PROMISED = 0.01  # a rate that is met worse than this is noted

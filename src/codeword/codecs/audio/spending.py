@@ -8,8 +8,8 @@ from torch import Tensor
 
 from codeword.codecs.audio.choice import Kbps, Levels, RateChoice, Scale
 from codeword.codecs.audio.model import AudioModel
-from codeword.codecs.audio.rate import depths_at
 from codeword.codecs.audio.reservoir import Reservoir, frame_costs
+from codeword.functional.rate import depths_at
 
 LATE = 4.0  # seconds of the average rate that a causal controller may run ahead or behind
 

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from codeword.codecs.audio.choice import Levels, RateChoice
 from codeword.codecs.audio.model import AudioModel
-from codeword.codecs.audio.rate import codes_at
 from codeword.codecs.audio.spending import Spending
 from codeword.codecs.audio.transform import CodedFrames, one_thread
+from codeword.functional.rate import codes_at
 from codeword.nn.memory import Memory
 from codeword.nn.seanet import WaveDecoder
 from codeword.nn.spectral import SpectralDecoder
