@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+import warnings
 
 import pytest
 
 import codeword
+from codeword.cli.errors import user_errors
 from codeword.cli.parsing import VERBS
+from codeword.pretraining.watch import CollapseWarning
 
 
 def test_version(run):
@@ -92,3 +95,12 @@ def test_help_needs_no_torch():
 )
 def test_typing_errors_are_one_line_with_the_way_out(refused, line, message):
     assert message in refused(line)
+
+
+def test_a_warning_of_ours_is_one_line():
+    before = warnings.formatwarning
+    with user_errors():
+        told = warnings.formatwarning("level 1 collapses", CollapseWarning, "watch.py", 3)
+        assert told == "codeword: level 1 collapses\n"
+        assert warnings.formatwarning("other", UserWarning, "x.py", 3).startswith("x.py:3: UserWarning: other")
+    assert warnings.formatwarning is before

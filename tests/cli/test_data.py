@@ -25,11 +25,22 @@ def test_a_data_set_is_described_and_shown(run, pictures):
     assert run("data check pictures --picture sheet.png --overwrite --read 1").code == 0
 
 
+def test_a_table_in_a_plain_folder_is_named(run, pictures):
+    plain = pictures / "plain"
+    plain.mkdir()
+    next(pictures.rglob("*.png")).rename(plain / "0.png")
+    assert "not looked at" not in run(f"data check {plain}").out
+    (plain / "labels.csv").write_text("path,label\n0.png,a\n")
+    assert (
+        "not looked at: labels.csv; a table of files is given in place of its folder" in run(f"data check {plain}").out
+    )
+
+
 def test_bad_files_make_a_bad_exit_code(run, pictures):
     (pictures / "a" / "bad.png").write_bytes(b"no image")
     ran = run("data check pictures --read 0")
     assert ran.code == 2
-    assert "pictures/a/bad.png: is damaged or no image" in ran.out
+    assert "pictures/a/bad.png is damaged or no image" in ran.out
     assert ran.err == "codeword: 1 files of pictures cannot be used, see above\n"
 
 

@@ -55,7 +55,7 @@ def test_a_probe_names_figures_of_both_encoders(run, place, trained):
 def test_embeddings_are_those_of_the_encoder(run, place, trained):
     ran = run(f"extract {trained}/encoder {trained}/pictures --out rows.npy --layer 0 --no-norm")
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out == "rows.npy: 40 x 32, block 0, mean of patches\n"
+    assert ran.out == "rows.npy: 40 x 32, block 0, mean of patches, without the last norm\n"
     encoder = Encoder.from_pretrained(trained / "encoder")
     rows = np.load(place / "rows.npy")
     named = (place / "rows.csv").read_text().splitlines()
@@ -72,7 +72,8 @@ def test_embeddings_are_those_of_the_encoder(run, place, trained):
     assert table.num_rows == 40
     assert len(table["embedding"][0]) == 32
     assert table["labels"][7].as_py() == listing.items[7].labels[0]
-    assert run(f"extract {trained}/encoder {trained}/pictures --out all.npy --pooling none").code == 0
+    ran = run(f"extract {trained}/encoder {trained}/pictures --out all.npy --pooling none")
+    assert ran.out == "all.npy: 40 x 64 x 32, block -1, every patch, after the last norm\n"
     assert np.load(place / "all.npy").shape == (40, 64, 32)
 
 
@@ -83,6 +84,18 @@ def test_a_classifier_is_trained_and_tested(run, place, trained):
     ran = run(f"evaluate classifier judge {trained}/pictures --split=")
     assert (ran.code, ran.err) == (0, "")
     assert float(ran.out.splitlines()[1].split()[1]) >= 0.4
+    assert "classes: 2: a, b" in run("inspect judge").out
+
+
+def test_folders_of_encoders_and_tokenizers_are_inspected(run, trained):
+    ran = run(f"inspect {trained}/encoder")
+    assert (ran.code, ran.err) == (0, "")
+    assert f"{trained}/encoder: encoder of image" in ran.out
+    assert "inputs: 3 x 32 x 32, in 8 x 8 patches of 4 x 4" in ran.out
+    assert "iterations: 1, 2" in ran.out
+    ran = run(f"inspect {trained}/encoder/tokenizer")
+    assert "made by: TrainedTokenizer, of patches of 4 x 4" in ran.out
+    assert "codebooks: 16, 16, 16, 16, of 16 features" in ran.out
 
 
 def test_tokens_of_the_encoder_are_written_and_judged(run, place, trained):
@@ -97,6 +110,7 @@ def test_tokens_of_the_encoder_are_written_and_judged(run, place, trained):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        ("finetune esc50 {0}/encoder --data {0}/pictures --dry-run", "for audio, and the encoder for image: take imag"),
         ("pretrain smoke-image --data {0}/pictures", "where to? give --out MODEL, or --dry-run"),
         ("pretrain smoke-image --data gone --out x", "gone does not exist"),
         ("pretrain smoke-audio --data {0}/pictures --out x", "pictures"),
@@ -278,7 +292,10 @@ def test_classes_missing_from_a_fold_are_told_by_a_probe(run, trained, place):
     (place / "table.csv").write_text("path,label,split\n" + "\n".join(rows) + "\n")
     ran = run(f"probe {trained}/encoder table.csv --methods knn --out probe.json")
     assert (ran.code, ran.err) == (0, "")
-    assert "1 of 3 classes have no item in this set" in ran.out
-    row = json.loads((place / "probe.json").read_text())["rows"][0]
+    assert [line.split(":")[0].strip() for line in ran.out.splitlines() if "no item" in line] == ["fold2", "fold3"]
+    assert "fold2: 1 of 3 classes have no item in this set, no mean has them: rare" in ran.out
+    record = json.loads((place / "probe.json").read_text())
+    assert (record["classes"], record["folds"]) == (["a", "b", "rare"], ["fold1", "fold2", "fold3"])
+    row = record["rows"][0]
     assert [len(fold["missing"]) for fold in row["test"]] == [0, 1, 2]
     assert row["figure"] == pytest.approx(sum(fold["top1"] for fold in row["test"]) / 3)

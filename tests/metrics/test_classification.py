@@ -49,6 +49,7 @@ def test_mean_average_precision_is_macro_over_classes_with_items():
     assert found.mean_average_precision == found.figure == pytest.approx(wanted, abs=TOLERANCE)
     assert found.missing == (3,) and math.isnan(found.per_class[3]) and math.isnan(found.top1)
     assert found.remark() == "1 of 7 classes have no item in this set, no mean has them: 3"
+    assert found.remark("abcdefg").endswith("no mean has them: d")
 
 
 def test_top_k_is_that_of_scikit_learn():

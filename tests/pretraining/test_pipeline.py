@@ -170,6 +170,8 @@ def test_a_phase_lasts_epochs_or_visits():
     phase = replace(CONFIGURED.encoder, epochs=3.0, warmup=1.0)
     assert phase.fitted(100).steps == 38  # 300 samples, 8 a step
     assert phase.fitted(100).schedule.warmup == 13
-    assert replace(phase, visits=80).fitted(100).steps == 10
+    short = replace(phase, visits=80, loop=replace(phase.loop, validate_every=1000)).fitted(100)
+    assert (short.steps, short.validate_every) == (10, 10)
+    assert phase.fitted(100).validate_every == phase.loop.validate_every == 2
     with pytest.raises(ValueError, match="at least one iteration, got 0"):
         replace(CONFIGURED, iterations=0)

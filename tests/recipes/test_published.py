@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from codeword.pretraining.probes import STRENGTHS
 from codeword.recipes.pretraining import NAMES, recipe
 from codeword.recipes.published import rows
 
@@ -11,7 +12,10 @@ from codeword.recipes.published import rows
 _OTHERWISE = {("pretrain kinetics", "learning rate, tokenizer"), ("pretrain kinetics", "warm-up, tokenizer")}
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: f"{row.run}: {row.setting}")
+TRAINED = [row for row in rows() if not row.run.startswith("probe")]
+
+
+@pytest.mark.parametrize("row", TRAINED, ids=lambda row: f"{row.run}: {row.setting}")
 def test_ours_is_what_was_published(row):
     if (row.run, row.setting) in _OTHERWISE:
         assert row.published == "-"
@@ -25,6 +29,13 @@ def test_ours_is_what_was_published(row):
         assert float(row.ours) == float(said)
     except ValueError:
         assert row.ours.lower() == said.lower()
+
+
+def test_linear_probes_are_beside_what_was_published():
+    told = {(row.run, row.setting): (row.ours, row.published) for row in rows() if row.run.startswith("probe")}
+    rates = [told[f"probe {name}", "learning rate"][1] for name in ("audioset-2m", "audioset-20k", "imagenet-1k")]
+    assert rates == ["4e-3", "5e-3", "8e-3"]
+    assert told["probe imagenet-1k", "regulariser"][0] == f"C {STRENGTHS[0]:g} to {STRENGTHS[-1]:g}"
 
 
 def test_batches_are_met_by_the_published_machines():

@@ -3,9 +3,11 @@
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 WRONG, INTERRUPTED, NO_READER, TERMINATED = 2, 130, 141, 143  # the last three are what shells report for signals
 _LONGEST = 400  # characters of a message; a list of all parameters of a model helps nobody
@@ -25,7 +27,7 @@ def user_errors() -> Generator[None, None, None]:
     """
     try:
         try:
-            with _terminable():
+            with _terminable(), _warnings_in_a_line():
                 yield
         finally:  # also after help, which ends with an exit of its own
             if sys.stdout is not None:
@@ -43,6 +45,22 @@ def user_errors() -> Generator[None, None, None]:
         _fail(
             ValueError("there is not enough memory for this: ask for less at once, such as fewer neighbours or lists")
         )
+
+
+@contextmanager
+def _warnings_in_a_line() -> Generator[None, None, None]:
+    """Tell our own warnings without the place in the code that gave them."""
+    before = warnings.formatwarning
+
+    def told(message: Warning | str, category: type[Warning], *place: Any, **line: Any) -> str:
+        ours = category.__module__.partition(".")[0] == "codeword"
+        return f"codeword: {message}\n" if ours else before(message, category, *place, **line)
+
+    warnings.formatwarning = told
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 @contextmanager

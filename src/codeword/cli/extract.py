@@ -59,5 +59,7 @@ class Extract:
                 workers=self.workers,
                 progress=progress,
             )
-        print(f"{self.out}: {' x '.join(map(str, shape))}, block {self.layer}, {self.pooling} of patches")
+        kind = "every patch" if self.pooling == "none" else f"{self.pooling} of patches"
+        norm = "after the last norm" if self.norm else "without the last norm"
+        print(f"{self.out}: {' x '.join(map(str, shape))}, block {self.layer}, {kind}, {norm}")
         report_left_out(listing.bad, self.data)

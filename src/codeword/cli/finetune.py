@@ -114,7 +114,7 @@ class Finetune:
             print("two steps and a validation run; nothing was written")
             return
         names = [split.name or "test" for split in data.splits]
-        _print(names, result.test)
+        _print(names, result.test, data.listing.classes)
         print(f"{out}: {result.outcome.step} steps, best after {result.outcome.best_step}")
 
 
@@ -147,7 +147,8 @@ class EvaluateClassifier:
         listing = listing.only(self.split) if self.split else listing
         listing = front_end.readable(listing, workers=self.workers).not_empty()
         samples = front_end.samples(listing, classifier.config.patch, workers=self.workers)
-        _print([self.split or "all"], [evaluate(classifier, samples, labels_of(listing, classifier.classes))])
+        found = evaluate(classifier, samples, labels_of(listing, classifier.classes))
+        _print([self.split or "all"], [found], classifier.classes)
         report_left_out(listing.bad, self.data, "the others are judged")
 
 
@@ -165,7 +166,7 @@ def _given(options: object, *names: str) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
-def _print(names: "Sequence[str]", found: "Sequence[Figures]") -> None:
+def _print(names: "Sequence[str]", found: "Sequence[Figures]", classes: "Sequence[str]") -> None:
     rows: list[tuple[str, ...]] = [("", "top-1", "top-5", "mAP", "d'")]
     for name, one in zip(names, found, strict=True):
         figures = (one.top1, one.top5, one.mean_average_precision, one.d_prime)
@@ -177,5 +178,5 @@ def _print(names: "Sequence[str]", found: "Sequence[Figures]") -> None:
         rows.append(("mean", *(f"{fmean(getattr(one, column) for one in found):.4f}" for column in columns)))
     print_table(rows)
     for name, one in zip(names, found, strict=True):
-        if one.remark():
-            print(f"  {name}: {one.remark()}")
+        if remark := one.remark(classes):
+            print(f"  {name}: {remark}")

@@ -14,7 +14,7 @@ class Inspect:
     """Say what a file or folder of ours is: its header, its rates, whether it is intact."""
 
     file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
-    """A .cw file, the folder of a model, an index, or a checkpoint."""
+    """A .cw file, the folder of a model, an encoder, a tokenizer or a classifier, an index, or a checkpoint."""
 
     model: OptionalPath = None
     """Folder of the audio model, whose tables tell the depths of a range-coded file; not needed for the one that comes

@@ -35,13 +35,14 @@ class Pretrain:
     learning_rate: OptionalNumber = None
     """Of encoders; unset: the recipe's."""
     views: OptionalCount = None
-    """Fixed augmented views of a sample, whose tokens are cached; 0 makes tokens for every batch anew. Unset: 4."""
+    """Fixed augmented views of a sample, whose tokens are cached; 0 makes tokens for every batch anew. Unset: the
+    recipe's."""
     window: OptionalCount = None
     """Samples within which those of a few tar shards are mixed, for disks slow to seek. Unset: all with all."""
     codebooks: OptionalCount = None
     """Levels of residual quantization; 1 is plain vector quantization. Unset: 4."""
     codebook_size: OptionalCount = None
-    """Codewords of a level; unset: 256."""
+    """Codewords of a level; unset: the recipe's."""
     precision: Literal["recipe", "32-true", "bf16-mixed"] = "recipe"
     """Of forward and backward."""
     sharding: Literal["none", "full"] = "none"

@@ -7,7 +7,7 @@ from codeword.cli.common import print_table
 
 @dataclass(frozen=True)
 class Recipes:
-    """Print the settings of the pretraining and fine-tuning recipes of full size, beside those that were published."""
+    """Print the settings of pretraining, fine-tuning and probing at full size, beside those that were published."""
 
     def run(self) -> None:
         """Print."""

@@ -95,6 +95,7 @@ def check_data(
     usable = Listing(listing.kind, listing.layout, items, listing.classes, tuple(bad))
     lines = [
         f"{path}: {listing.kind}, {listing.layout}",
+        *_tables(path, listing),
         *_counts(listing),
         *_leaks(listing.items),
         f"  decoded: {len(chosen)} of {len(listing)}{', evenly spread' if len(chosen) < len(listing) else ''}",
@@ -141,6 +142,13 @@ def _names(path: Path) -> Iterator[str]:
         yield "clip.wav"
     else:
         yield str(path)
+
+
+def _tables(path: Path, listing: Listing) -> Iterator[str]:
+    """Tables that lie in a folder whose layout does not know them."""
+    found = sorted(file.name for file in path.glob("*.csv")) if path.is_dir() else []
+    if found and not listing.classes:
+        yield f"  not looked at: {', '.join(found[:_TOLD])}; a table of files is given in place of its folder"
 
 
 def _counts(listing: Listing) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from codeword.codecs.audio.storage import SPEECH, located, read_tables
 from codeword.codecs.vectors import VectorCodec
 from codeword.entropy.frames import FrameTables
 from codeword.entropy.tables import TOTAL, CodeTables
+from codeword.evaluation.encoder_inspection import INSPECTED
 from codeword.evaluation.indexing import read_index
 from codeword.formats.audio import KIND as AUDIO
 from codeword.formats.audio_inspection import AudioInspection, inspect_audio
@@ -60,8 +62,10 @@ def inspect_path(path: Path, tables: FrameTables | None = None) -> PathReport:
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ValueError(f"{path} is a folder without config.json, not a model of codeword: {_OURS}")
-        audio = _json((path / "config.json").read_text(errors="replace")).get("format") == f"codeword {AUDIO}"
-        return _whole(_audio_model(path) if audio else _model(path))
+        kind = str(_json((path / "config.json").read_text(errors="replace")).get("format")).removeprefix("codeword ")
+        if kind in INSPECTED:
+            return _whole(chain(INSPECTED[kind](path), [f"  bytes: {_bytes(path)}", f"  intact: {_NO_CHECKSUM}"]))
+        return _whole(_audio_model(path) if kind == AUDIO else _model(path))
     if not path.is_file():
         raise ValueError(f"{path} {'is no regular file' if path.exists() else 'does not exist'}: {_OURS}")
     with path.open("rb") as file:
@@ -232,9 +236,13 @@ def _audio_model(path: Path) -> Iterator[str]:
     yield f"  levels: {_short(quantizer.sizes)}, {'constant' if model.importance is None else 'variable'} depth"
     yield f"  rates: {model.frame_rate * math.log2(model.size) / 1000:.3f} kbps a level, packed"
     yield f"  entropy tables: {'none, codes are packed' if codec.tables is None else 'yes, codes are range-coded'}"
-    yield f"  bytes: {sum(file.stat().st_size for file in path.iterdir() if file.is_file())}"
+    yield f"  bytes: {_bytes(path)}"
     yield f"  fingerprint: {short_fingerprint(codec.fingerprint)}"
     yield f"  intact: {_NO_CHECKSUM}"
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
 
 
 def _quantizer(quantizer: Quantizer) -> Iterator[str]:

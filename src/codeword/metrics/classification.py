@@ -4,6 +4,7 @@ A class that no item of a set has (or that all have) cannot be judged on it: it 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,11 +41,16 @@ class Figures:
         """The one that counts: top-1, or mean average precision where items have several classes."""
         return self.mean_average_precision if math.isnan(self.top1) else self.top1
 
-    def remark(self) -> str:
-        """Which classes could not be judged, in a line; empty where all could."""
+    def remark(self, classes: Sequence[str] | None = None) -> str:
+        """Which classes could not be judged, in a line; empty where all could.
+
+        Args:
+            classes: Their names; ``None``: they are told by their numbers.
+        """
         if not self.missing:
             return ""
-        few = ", ".join(map(str, self.missing[:10])) + (" ..." if len(self.missing) > 10 else "")
+        names = [str(number) if classes is None else classes[number] for number in self.missing[:10]]
+        few = ", ".join(names) + (" ..." if len(self.missing) > 10 else "")
         return f"{len(self.missing)} of {len(self.per_class)} classes have no item in this set, no mean has them: {few}"
 
 

@@ -19,7 +19,7 @@ from codeword.pretraining.storage import check_front_end, fingerprinted
 from codeword.quantizers.config import register
 from codeword.quantizers.storage import CONFIG, WEIGHTS, fetched, read_module, write_module
 
-_KIND = "classifier"
+KIND = "classifier"
 _LAST_NORM = "transformer.norm."
 _HEAD_DEVIATION = 2e-5
 
@@ -127,12 +127,12 @@ class Classifier(nn.Module, ModelHubMixin):
         }
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        write_module(save_directory, self, _KIND, notes=fingerprinted(self.front_end))
+        write_module(save_directory, self, KIND, notes=fingerprinted(self.front_end))
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> "Classifier":
         folder = fetched(model_id, [CONFIG, WEIGHTS], **options)
-        model = read_module(folder, _KIND)
+        model = read_module(folder, KIND)
         if not isinstance(model, Classifier):
             raise ValueError(f"{folder} holds a {type(model).__name__}, not a classifier")
         check_front_end(folder, model.front_end)

@@ -97,7 +97,8 @@ class Phase:
         visits: So many samples are seen in all, whatever the size of the data; ``epochs`` then say nothing but what
             share of them ``warmup`` is.
         config: Batches, masks and the optimizer.
-        loop: Everything else; its steps and its schedule come from the epochs.
+        loop: Everything else; its steps and its schedule come from the epochs, and a phase that is shorter than its
+            ``validate_every`` is validated once, in the end.
     """
 
     epochs: float
@@ -111,7 +112,10 @@ class Phase:
         visits = self.epochs * samples if self.visits is None else self.visits
         steps = max(1, math.ceil(visits / (self.config.batch * self.loop.accumulate)))
         warmup = min(steps - 1, round(steps * self.warmup / self.epochs))
-        return replace(self.loop, steps=steps, schedule=CosineSchedule(steps=steps, warmup=warmup))
+        # A phase however short tells in the end how codebooks are used.
+        every = min(self.loop.validate_every, steps)
+        schedule = CosineSchedule(steps=steps, warmup=warmup)
+        return replace(self.loop, steps=steps, schedule=schedule, validate_every=every)
 
 
 @dataclass(frozen=True, kw_only=True)

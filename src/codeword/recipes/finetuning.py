@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from codeword.data.listing import Listing
+from codeword.data.listing import Kind, Listing
 from codeword.data.mel_augment import SpecAugment, bridle_augmentations
 from codeword.data.visual_augment import HorizontalFlip, RandomResizedCrop, video_augmentations
 from codeword.functional.ranks import rank
@@ -53,6 +53,7 @@ class FineTuneRecipe:
         least_steps: Steps at least, where a data set is so small that epochs are short.
         pooling: Of tokens.
         least_rate: The learning rate at the end of the cosine.
+        for_kind: What it is for, where its masks and mixtures fit nothing else; ``None``: any kind of data.
     """
 
     epochs: float
@@ -62,10 +63,21 @@ class FineTuneRecipe:
     least_steps: int = 1
     pooling: Pooling = "mean"
     least_rate: float = 1e-6
+    for_kind: Kind | None = None
 
     def __post_init__(self) -> None:
         if not self.epochs > 0:
             raise ValueError(f"epochs of a FineTuneRecipe must be above 0, got {self.epochs}")
+
+    def check(self, kind: Kind) -> None:
+        """Refuse encoders of something else.
+
+        Raises:
+            ValueError: If it is for another kind of data.
+        """
+        if self.for_kind not in (None, kind):
+            fitting = ", ".join(name for name, one in _RECIPES.items() if one.for_kind in (None, kind))
+            raise ValueError(f"this recipe is for {self.for_kind}, and the encoder for {kind}: take {fitting}")
 
     def fitted(self, samples: int) -> LoopConfig:
         """The loop for a number of samples of an epoch."""
@@ -92,12 +104,17 @@ _PIXELS = FineTuneConfig(batch=1024, mixing=(Mixup(shape=0.8), CutMix(shape=1.0)
 _ALL_OF_AUDIOSET = WeightedSampling(replacement=False, epoch=200_000)
 _RECIPES: Mapping[Name, FineTuneRecipe] = {
     "audioset-2m": FineTuneRecipe(
-        epochs=120.0, warmup=10.0, config=replace(_sound(2e-4, 256, _BANDS), sampling=_ALL_OF_AUDIOSET)
+        epochs=120.0,
+        warmup=10.0,
+        config=replace(_sound(2e-4, 256, _BANDS), sampling=_ALL_OF_AUDIOSET),
+        for_kind="audio",
     ),
-    "audioset-20k": FineTuneRecipe(epochs=150.0, warmup=10.0, config=_sound(4e-4, 256, _BANDS)),
-    "esc50": FineTuneRecipe(epochs=300.0, warmup=20.0, config=_sound(2e-3, 64, RandomMask(0.2))),
-    "imagenet-1k": FineTuneRecipe(epochs=200.0, warmup=5.0, config=replace(_PIXELS, loss="bce")),
-    "kinetics-400": FineTuneRecipe(epochs=75.0, warmup=5.0, config=replace(_PIXELS, batch=384, learning_rate=7.5e-4)),
+    "audioset-20k": FineTuneRecipe(epochs=150.0, warmup=10.0, config=_sound(4e-4, 256, _BANDS), for_kind="audio"),
+    "esc50": FineTuneRecipe(epochs=300.0, warmup=20.0, config=_sound(2e-3, 64, RandomMask(0.2)), for_kind="audio"),
+    "imagenet-1k": FineTuneRecipe(epochs=200.0, warmup=5.0, config=replace(_PIXELS, loss="bce"), for_kind="image"),
+    "kinetics-400": FineTuneRecipe(
+        epochs=75.0, warmup=5.0, config=replace(_PIXELS, batch=384, learning_rate=7.5e-4), for_kind="video"
+    ),
     "small": FineTuneRecipe(
         epochs=30.0,
         warmup=3.0,
@@ -155,6 +172,7 @@ def finetune(
     front_end = encoder.front_end
     if front_end is None:
         raise ValueError("the encoder does not say what its inputs are made of, so that no file can become one")
+    config.check(front_end.kind)
     seed = config.config.seed
     outcome: Outcome | None = None
     found = open_labelled(

@@ -78,6 +78,8 @@ class ProbeReport:
         layer: Of the features.
         pooling: Of the features.
         rows: One for every encoder and probe.
+        classes: Names, in the order of their numbers.
+        folds: Names; a single empty one without folds.
     """
 
     data: str
@@ -85,6 +87,8 @@ class ProbeReport:
     layer: int
     pooling: str
     rows: tuple[ProbeRow, ...]
+    classes: tuple[str, ...]
+    folds: tuple[str, ...]
 
     def table(self) -> list[tuple[str, ...]]:
         """Rows for a terminal, the title first."""
@@ -104,12 +108,14 @@ class ProbeReport:
 
     def remarks(self) -> list[str]:
         """What could not be judged, a line for every fold; the same for all encoders."""
-        return list(dict.fromkeys(one.remark() for one in self.rows[0].test if one.remark()))
+        told = zip(self.folds, (one.remark(self.classes) for one in self.rows[0].test), strict=True)
+        return [f"{fold}: {remark}" if fold else remark for fold, remark in told if remark]
 
     def write(self, path: Path) -> None:
         """As JSON."""
         rows = [{**vars(row), "test": [_plain(one) for one in row.test]} for row in self.rows]
-        record = {"data": self.data, "measure": self.measure, "layer": self.layer, "pooling": self.pooling}
+        said = ("data", "measure", "layer", "pooling", "classes", "folds")
+        record = {name: getattr(self, name) for name in said}
         with atomic_write(path) as file:
             file.write(json.dumps({**record, "rows": rows}, indent=1).encode())
 
@@ -165,6 +171,8 @@ def probe(
         layer=pooled.layer,
         pooling=pooled.pooling,
         rows=tuple(rows),
+        classes=tuple(listing.classes),
+        folds=tuple(split.name for split in found.splits),
     )
 
 

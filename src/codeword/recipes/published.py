@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from codeword.pretraining.masking import BandMask, MaskRule, RandomMask, TubeMask
+from codeword.pretraining.probes import STRENGTHS
 from codeword.recipes.finetuning import FineTuneRecipe
 from codeword.recipes.finetuning import Name as TuneName
 from codeword.recipes.finetuning import recipe as tuning
@@ -121,6 +122,22 @@ _TUNED: Mapping[TuneName, Sequence[str]] = {
         "7.5e-4", "(384)", "75 (75)", "5", "(0.75)", "(0.1)", "(5e-4)", "(0.1, never used)", "(ce)", "none", "all",
     ),
 }  # fmt: skip
+_PROBING: Sequence[tuple[str, str]] = (
+    ("classifier", "logistic regression"),
+    ("features", "cached, standardised"),
+    ("learning rate", "none"),
+    ("epochs", "to the minimum"),
+    ("warm-up", "none"),
+    ("regulariser", f"C {min(STRENGTHS):g} to {max(STRENGTHS):g}"),
+    ("chosen by", "validation items"),
+)
+_LINEAR = "linear layer and norm by AdamW"
+_ANEW = "(made anew in every step)"
+_PROBED: Mapping[str, Sequence[str]] = {
+    "audioset-2m": (_LINEAR, _ANEW, "4e-3", "250 (250)", "10", "-", "(test items)"),
+    "audioset-20k": (_LINEAR, _ANEW, "5e-3", "400 (300)", "8", "-", "(test items)"),
+    "imagenet-1k": (_LINEAR, _ANEW, "8e-3", "300 (200)", "10", "-", "(test items)"),
+}
 
 
 def rows() -> list[Row]:
@@ -134,6 +151,8 @@ def rows() -> list[Row]:
         tuned = tuning(name)
         settings = zip(_TUNING, said, strict=True)
         found += [Row(f"finetune {name}", title, tell(tuned), word) for (title, tell), word in settings]
+    for name, said in _PROBED.items():
+        found += [Row(f"probe {name}", *ours, word) for ours, word in zip(_PROBING, said, strict=True)]
     return found
 
 
