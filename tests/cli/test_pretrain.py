@@ -265,13 +265,13 @@ def test_bad_pictures_are_told_by_finetune_and_evaluate(run, trained, place):
     (place / "some" / "a" / "bad.png").write_bytes(b"no image")
     ran = run(f"finetune small {trained}/encoder --data some --epochs 1 --batch 8 --out judge")
     assert ran.code == 0
-    assert "left out: some/a/bad.png: " in ran.out
+    assert "left out: some/a/bad.png is damaged" in ran.out
     ran = run("evaluate classifier judge some --split=")
     assert ran.code == 2
     assert "1 files of some cannot be used, see above; the others are judged" in ran.err
     assert ran.out.splitlines()[1].startswith("all")
     ran = run("evaluate classifier judge some")
-    assert "no item of split test: the data names no split" in ran.err
+    assert "no item of split test: the data names none, so ask for ''" in ran.err
 
 
 def test_pretraining_holds_back_others_where_those_for_validation_are_bad(run, place):

@@ -164,7 +164,7 @@ def test_other_codes_are_refused(codes, message):
 
 
 def test_tables_too_large_for_memory_are_refused():
-    with pytest.raises(ValueError, match="counts, more than 134217728: leave out levels"):
+    with pytest.raises(ValueError, match="need more than 134217728 counts: leave out levels"):
         TokenCounts((16384, 16384), 4)
 
 

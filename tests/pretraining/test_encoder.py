@@ -130,3 +130,13 @@ def test_a_folder_of_transformers_is_read(tmp_path):
     with torch.no_grad():
         theirs = peer(x, noise=torch.arange(4.0).expand(2, 4)).last_hidden_state
     torch.testing.assert_close(encoder.extract(x), theirs[:, 1:], atol=1e-5, rtol=0)
+
+
+def test_a_saved_folder_says_what_it_is_and_how_to_load_it(encoder, tmp_path):
+    encoder.save_pretrained(tmp_path / "it")
+    page = (tmp_path / "it" / "README.md").read_text()
+    assert "library_name: codeword" in page and "More Information Needed" not in page
+    program = page.split("```python\n")[1].split("```")[0].replace("this folder", str(tmp_path / "it"))
+    names = {"inputs": torch.randn(1, 1, 12, 8)}
+    exec(program, names)
+    assert torch.equal(names["features"], encoder.extract(names["inputs"], pooling="mean"))

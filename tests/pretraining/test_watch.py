@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from codeword.functional import usage
+from codeword.metrics.tokens import TokenCounts
 from codeword.pretraining.watch import CodeWatch, CollapseWarning
 
 SIZES = (32, 20)
@@ -40,7 +41,29 @@ def test_figures_are_those_of_all_codes_of_one_validation():
     assert found["usage_1"] == 0.75
     assert found["perplexity_share_1"] == pytest.approx(float(usage.perplexity_share(counts)), abs=1e-12)
     assert (found["usage_0"], found["collapsed_levels"]) == (1, 0)
-    assert list(found) == ["usage_0", "perplexity_share_0", "usage_1", "perplexity_share_1", "collapsed_levels"]
+    assert found["entropy_1"] == pytest.approx(float(usage.entropy(counts)), abs=1e-12)
+    assert found["effective_usage_1"] == pytest.approx(float(usage.effective_code_usage(counts)), abs=1e-12)
+
+
+def test_levels_and_places_are_those_of_the_report():
+    watch, counts = CodeWatch(SIZES), TokenCounts(SIZES, 16)
+    for part in even().split(33):
+        counts.add(part)
+    found, report = validated(watch, even()), counts.report()
+    assert found["joint_entropy"] == report.codes.joint_entropy > 6
+    assert found["shared_0_1"] == report.pairs[0].less_floor > 1
+    for level, place in enumerate(report.places):
+        assert (found[f"entropy_given_place_{level}"], found[f"leak_{level}"]) == (
+            place.entropy_given_place,
+            place.leak,
+        )
+    assert found["entropy_given_place_0"] == pytest.approx(1.0, abs=0.01)  # of 32 codewords a place sees two
+
+
+def test_tables_that_would_be_too_large_are_left_out(monkeypatch):
+    monkeypatch.setattr("codeword.metrics.tokens._ENTRIES", 1000)
+    found = validated(CodeWatch(SIZES), even())
+    assert found["usage_0"] == 1.0 and "joint_entropy" not in found
 
 
 def test_a_level_of_low_perplexity_is_told_once_and_again_after_it_recovered():
@@ -66,8 +89,8 @@ def test_few_codes_are_not_judged():
     watch = CodeWatch(SIZES)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        few = torch.zeros(8 * SIZES[1] - 1, 2, dtype=torch.int64)
+        few = torch.zeros(8 * SIZES[1] - 1, 1, 2, dtype=torch.int64)
         assert validated(watch, few)["collapsed_levels"] == 0
         assert validated(watch, few[:0])["usage_0"] == 0
     with pytest.warns(CollapseWarning, match="level 1"):
-        validated(watch, torch.zeros(8 * SIZES[1], 2, dtype=torch.int64))
+        validated(watch, torch.zeros(8 * SIZES[1], 1, 2, dtype=torch.int64))

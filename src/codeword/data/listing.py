@@ -79,7 +79,8 @@ class Listing:
         if not items:
             there = sorted({item.split for item in self.items})
             if there in ([], [""]):
-                raise ValueError(f"no item of split {', '.join(splits)}: the data names no split, so take all items")
+                wanted = ", ".join(splits)
+                raise ValueError(f"no item of split {wanted}: the data names none, so ask for '', which all items have")
             raise ValueError(f"no item of split {', '.join(splits)}: there are {', '.join(map(repr, there))}")
         return replace(self, items=items)
 

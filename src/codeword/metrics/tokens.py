@@ -124,7 +124,7 @@ class TokenReport:
                 " ".join(str(level + 1) for level in pair.levels),
                 f"{pair.joint_entropy:.3f}",
                 f"{pair.information:.3f} ({pair.information_floor:.3f})",
-                f"{pair.less_floor:.3f} to {pair.corrected:.3f}",
+                " to ".join(f"{bits:.3f}" for bits in sorted((pair.less_floor, pair.corrected))),
             ]
             for pair in self.pairs
         ]
@@ -143,6 +143,12 @@ class TokenReport:
         ]
 
 
+def countable(sizes: Sequence[int], patches: int) -> bool:
+    """Whether tables of all pairs of levels, and of all places, are 1 GiB at most."""
+    pairs = sum(first * second for first, second in combinations(sizes, 2))
+    return 2 * patches * sum(sizes) + pairs <= _ENTRIES
+
+
 class TokenCounts:
     """Counts of tokens as they come, in a memory that does not grow with their number.
 
@@ -158,11 +164,10 @@ class TokenCounts:
 
     def __init__(self, sizes: Sequence[int], patches: int):
         pairs = list(combinations(range(len(sizes)), 2))
-        entries = 2 * patches * sum(sizes) + sum(sizes[first] * sizes[second] for first, second in pairs)
-        if entries > _ENTRIES:
+        if not countable(sizes, patches):
             raise ValueError(
-                f"tokens of {patches} patches with codebooks of {tuple(sizes)} codewords need {entries} counts, more "
-                f"than {_ENTRIES}: leave out levels"
+                f"tokens of {patches} patches with codebooks of {tuple(sizes)} codewords need more than {_ENTRIES} "
+                "counts: leave out levels"
             )
         self.sizes, self.patches, self.samples = tuple(sizes), patches, 0
         self._placed = [torch.zeros(2, patches, size, dtype=torch.int64) for size in sizes]

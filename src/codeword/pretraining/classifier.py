@@ -17,15 +17,24 @@ from codeword.pretraining.front_ends import FrontEnd
 from codeword.pretraining.samples import Inputs, Samples
 from codeword.pretraining.storage import check_front_end, fingerprinted
 from codeword.quantizers.config import register
-from codeword.quantizers.storage import CONFIG, WEIGHTS, fetched, read_module, write_module
+from codeword.quantizers.storage import CONFIG, WEIGHTS, card, fetched, read_module, write_module
 
 KIND = "classifier"
 _LAST_NORM = "transformer.norm."
 _HEAD_DEVIATION = 2e-5
 
 
+_CARD = card(
+    "A classifier",
+    "A pretrained transformer with a head, fine-tuned and written by codeword. `config.json` has its classes and what "
+    "makes its inputs of files.",
+    "from codeword.pretraining.classifier import Classifier\n\n"
+    'classifier = Classifier.from_pretrained("this folder")\nscores = classifier(inputs)',
+)
+
+
 @register
-class Classifier(nn.Module, ModelHubMixin):
+class Classifier(nn.Module, ModelHubMixin, library_name="codeword", model_card_template=_CARD):
     """Tokens pooled into one vector, a norm, and a linear head that starts at almost nothing.
 
     ::

@@ -18,15 +18,24 @@ from codeword.pretraining.front_ends import FrontEnd
 from codeword.pretraining.samples import Inputs
 from codeword.pretraining.storage import check_front_end, fingerprinted
 from codeword.quantizers.config import register
-from codeword.quantizers.storage import CONFIG, WEIGHTS, fetched, read_module, write_module
+from codeword.quantizers.storage import CONFIG, WEIGHTS, card, fetched, read_module, write_module
 
 KIND = "encoder"
 Pooling = Literal["none", "mean", "bands", "quarters", "cls"]
 _PEERS = {"vit_mae": from_vitmae, "videomae": from_videomae, "audio-spectrogram-transformer": from_ast}
 
 
+_CARD = card(
+    "A pretrained encoder",
+    "A transformer that makes vectors of audio, images or videos, pretrained on quantized tokens and written by "
+    "codeword. `config.json` has its size and what makes its inputs of files.",
+    "from codeword.pretraining.encoder import Encoder\n\n"
+    'encoder = Encoder.from_pretrained("this folder")\nfeatures = encoder.extract(inputs, pooling="mean")',
+)
+
+
 @register
-class Encoder(nn.Module, ModelHubMixin):
+class Encoder(nn.Module, ModelHubMixin, library_name="codeword", model_card_template=_CARD):
     """A vision transformer of log-mels, images or videos.
 
     Args:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from codeword.functional.matmul import wide
 from codeword.functional.ranks import mean_count
 from codeword.quantizers.estimator import Estimator
-from codeword.quantizers.storage import CONFIG, WEIGHTS, fetched, read_module, write_module
+from codeword.quantizers.storage import CONFIG, WEIGHTS, card, fetched, read_module, write_module
 from codeword.types import Quantized, Selected
 
 KIND = "quantizer"
@@ -34,7 +34,15 @@ class FullPrecisionBuffers(nn.Module):
         return self
 
 
-class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC):
+_CARD = card(
+    "A quantizer",
+    "Vectors to discrete codes and back, written by codeword. `config.json` says which quantizer it is, and its sizes.",
+    "import codeword\n\n"
+    'quantizer = codeword.Quantizer.from_pretrained("this folder")\ncodes = quantizer.encode(vectors)',
+)
+
+
+class Quantizer(FullPrecisionBuffers, ModelHubMixin, ABC, library_name="codeword", model_card_template=_CARD):
     """Vectors to codes and back, trainable inside a network.
 
     ::

@@ -13,6 +13,29 @@ from torch import Tensor, nn
 from codeword.quantizers.config import Plain, build, describe
 
 CONFIG, WEIGHTS, VERSION = "config.json", "model.safetensors", 1
+_CARD = """---
+{{{{ card_data }}}}
+---
+
+# {title}
+
+{text}
+
+```python
+{use}
+```
+"""
+
+
+def card(title: str, text: str, use: str) -> str:
+    """The template of a model card: what the README of a saved folder says, for Hugging Face's ``ModelHubMixin``.
+
+    Args:
+        title: Of the page.
+        text: What the folder holds.
+        use: A program that loads it.
+    """
+    return _CARD.format(title=title, text=text, use=use)
 
 
 def write_module(

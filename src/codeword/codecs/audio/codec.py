@@ -25,7 +25,7 @@ from codeword.formats.audio import AudioFileReader, AudioFileWriter
 from codeword.formats.audio_payload import AudioHeader, short_fingerprint
 from codeword.formats.container import ENTRY, BinaryWriter
 from codeword.functional.rate import codes_at, depth_for_bits, depths_at, scale_for_bits
-from codeword.quantizers.storage import fetched
+from codeword.quantizers.storage import card, fetched
 
 _PROMISED = 0.01  # a rate that is met worse than this is noted
 
@@ -53,7 +53,16 @@ class _Coded(NamedTuple):
     num_samples: int
 
 
-class AudioCodec(ModelHubMixin):
+_CARD = card(
+    "An audio codec",
+    "A neural codec that spends as many codebooks on every frame as it needs, written by codeword. `config.json` has "
+    "its sample rate and its networks.",
+    "from codeword.codecs.audio.codec import AudioCodec\n\n"
+    'codec = AudioCodec.from_pretrained("this folder")\n# or: codeword compress --model FOLDER in.wav out.cw',
+)
+
+
+class AudioCodec(ModelHubMixin, library_name="codeword", model_card_template=_CARD):
     """An audio model with what files need.
 
     ::
