@@ -14,6 +14,7 @@ from jaxtyping import Int64, Integer
 
 from codeword.entropy.depths import MAX_SETS, DepthTables, contexts_alone, contexts_beside
 from codeword.entropy.frames import FrameTables, frame_rows
+from codeword.entropy.grids import neighbours
 from codeword.entropy.levels import LevelTables, first_contexts
 from codeword.entropy.tables import TOTAL, ideal_bits, quantize_histogram
 from codeword.functional.kmeans import kmeans
@@ -53,6 +54,40 @@ class FrameCounter:
     def tables(self) -> FrameTables:
         """Tables of what was counted."""
         levels = tuple(counter.tables() for counter in self._levels)
+        return FrameTables(levels, None if self._depth is None else self._depth.tables())
+
+
+class GridCounter:
+    """Learns tables for ``GridCoder`` from the codes of pictures.
+
+    Args:
+        sizes: Codebook sizes, one a level.
+        variable_depth: Whether to learn tables of depths, too.
+    """
+
+    def __init__(self, sizes: Sequence[int], *, variable_depth: bool = True) -> None:
+        self._first = PairCounter(sizes[0])
+        self._levels = [LevelCounter(sizes[0], size) for size in sizes[1:]]
+        self._depth = DepthCounter(len(sizes)) if variable_depth else None
+        self._half = 0
+
+    def add(self, codes: Integer[np.ndarray, "rows columns levels"]) -> None:
+        """Count the codes of a picture, -1 where absent; best as large as a chunk of a file, at the scales in use."""
+        rows = frame_rows(codes.astype(np.int64))
+        present = rows >= 0
+        left, above = neighbours(rows[:, 0], len(codes))
+        here = present[:, 0]
+        self._first.add(left[here], above[here], rows[here, 0], self._half)
+        for level, counter in enumerate(self._levels, start=1):
+            here = present[:, level]
+            counter.add(rows[here, 0], rows[here, level], self._half)
+        if self._depth is not None:
+            self._depth.add(np.count_nonzero(codes >= 0, axis=2))
+        self._half = 1 - self._half
+
+    def tables(self) -> FrameTables:
+        """Tables of what was counted."""
+        levels = (self._first.tables(), *(counter.tables() for counter in self._levels))
         return FrameTables(levels, None if self._depth is None else self._depth.tables())
 
 
@@ -133,6 +168,80 @@ class LevelCounter:
             if (found := _cross_bits(first, second, _classes(first, number))) < bits:
                 best, bits = _classes(total, number), found
         return LevelTables(_class_tables(total, best), best)
+
+
+class PairCounter:
+    """Keeps codes with those to their left and above, and makes tables for pairs of classes.
+
+    Args:
+        size: Of the codebook.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._seen: tuple[list[Int64[np.ndarray, "3 _"]], list[Int64[np.ndarray, "3 _"]]] = ([], [])
+
+    def add(
+        self,
+        left: Int64[np.ndarray, " count"],
+        above: Int64[np.ndarray, " count"],
+        codes: Int64[np.ndarray, " count"],
+        half: int,
+    ) -> None:
+        """Count codes and their neighbours, for half 0 or 1 of the data."""
+        self._seen[half].append(np.stack([left, above, codes]))
+
+    def tables(self) -> LevelTables:
+        """Tables of what was counted, with as many classes as pay: learned from one half, tried on the other."""
+        nothing = np.zeros((3, 0), dtype=np.int64)
+        first, second = (np.concatenate([nothing, *half], axis=1) for half in self._seen)
+        both = np.concatenate([first, second], axis=1)
+        best = LevelTables(self._tables(both, plain := np.zeros(self.size, dtype=np.int64)), plain)
+        bits = self._bits(second, self._tables(first, plain), plain)
+        for number in _SPLITS:
+            known, whole = self._follow(first), self._follow(both)
+            if number >= np.count_nonzero(known.any(axis=1)):
+                break
+            classes = _classes(known, number)
+            if (found := self._bits(second, self._tables(first, classes), classes)) < bits:
+                bits, classes = found, _classes(whole, number)
+                best = LevelTables(self._tables(both, classes), classes)
+        return best
+
+    def _follow(self, seen: Int64[np.ndarray, "3 count"]) -> Int64[np.ndarray, "size size"]:
+        """How often every code follows another, whichever neighbour that is."""
+        counts = np.zeros((self.size, self.size), dtype=np.int64)
+        for neighbour in seen[:2]:
+            np.add.at(counts, (neighbour, seen[2]), 1)
+        return counts
+
+    def _counts(
+        self, seen: Int64[np.ndarray, "3 count"], classes: Int64[np.ndarray, " contexts"]
+    ) -> Int64[np.ndarray, "classes classes size"]:
+        number = int(classes.max()) + 1
+        counts = np.zeros((number, number, self.size), dtype=np.int64)
+        np.add.at(counts, (classes[seen[0]], classes[seen[1]], seen[2]), 1)
+        return counts
+
+    def _tables(
+        self, seen: Int64[np.ndarray, "3 count"], classes: Int64[np.ndarray, " contexts"]
+    ) -> Int64[np.ndarray, "pairs size"]:
+        """Of every pair, joined with what is known of its left class, and that with what is known of all."""
+        counts = self._counts(seen, classes)
+        widest = quantize_histogram(counts.sum(axis=(0, 1)) + 1)
+        rows: list[Int64[np.ndarray, " size"]] = []
+        for of_left in counts:
+            wider = quantize_histogram(of_left.sum(axis=0) * TOTAL + _PRIOR_CODES * widest)
+            rows += [quantize_histogram(row * TOTAL + _PRIOR_CODES * wider) for row in of_left]
+        return np.stack(rows)
+
+    def _bits(
+        self,
+        seen: Int64[np.ndarray, "3 count"],
+        tables: Int64[np.ndarray, "pairs size"],
+        classes: Int64[np.ndarray, " contexts"],
+    ) -> float:
+        return ideal_bits(self._counts(seen, classes).reshape(-1), tables.reshape(-1))
 
 
 def _cross_bits(

@@ -7,7 +7,7 @@ They are learned from codes, stored with the model, and used by whoever encodes 
 
 import hashlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64, Integer
@@ -115,12 +115,14 @@ class FrameCoder:
         depth: The depth of all frames; ``None`` if it varies and has to be coded.
     """
 
+    level_coder: ClassVar[type[LevelCoder]] = LevelCoder
+
     def __init__(self, tables: FrameTables, channels: int, depth: int | None) -> None:
         if depth is None and tables.depth is None:
             raise ValueError("these tables are for constant depth: learn some with variable_depth=True")
         self.depth = depth
         self._channels = channels
-        self._levels = LevelCoder(tables.levels, channels)
+        self._levels = self.level_coder(tables.levels, channels)
         self._depths = DepthCoder(tables.depth) if depth is None and tables.depth is not None else None
 
     @property
