@@ -18,9 +18,8 @@ def picture(rows=24, columns=30, seed=0, depths=True):
         for column in range(columns):
             left = field[row, column - 1] if column else 0
             above = field[row - 1, column] if row else 0
-            field[row, column] = (
-                (left + above + 1) // 2 + rng.integers(-1, 2) if rng.random() < 0.8 else rng.integers(16)
-            )
+            alike = (left + above + 1) // 2 + rng.integers(-1, 2)
+            field[row, column] = alike if rng.random() < 0.8 else rng.integers(16)
     field = field.clip(0, 15)
     others = (field[..., None] // 2 + rng.integers(0, 3, (rows, columns, 2))) % 8
     codes = np.concatenate([field[..., None], others], axis=2)
@@ -66,7 +65,7 @@ def test_tables_are_stored_and_tell_of_what_they_are():
     again = FrameTables.from_arrays(tables.arrays())
     assert again.fingerprint() == tables.fingerprint()
     assert len(tables.levels[0].counts) == (tables.levels[0].classes.max() + 1) ** 2 > 1
-    with pytest.raises(ValueError, match="pairs of classes, .* learn them with GridCounter"):
+    with pytest.raises(ValueError, match=r"pairs of classes, .* learn them with GridCounter"):
         GridCoder(learned(counter=FrameCounter), 3, None)
 
 
@@ -90,5 +89,5 @@ def test_an_alphabet_of_one_symbol_leaves_no_trace():
 def test_bytes_that_no_encoder_makes_are_refused():
     coder = GridCoder(learned(), 24, None)
     index, message = coder.encode(picture(seed=99))
-    with pytest.raises(ValueError, match="left over|range-coded"):
+    with pytest.raises(ValueError, match=r"left over|range-coded"):
         coder.decode(message + bytes(8), index, 30, 3)
