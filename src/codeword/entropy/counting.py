@@ -73,16 +73,16 @@ class GridCounter:
 
     def add(self, codes: Integer[np.ndarray, "rows columns levels"]) -> None:
         """Count the codes of a picture, -1 where absent; best as large as a chunk of a file, at the scales in use."""
-        rows = frame_rows(codes.astype(np.int64))
+        rows = codes.astype(np.int64).reshape(-1, codes.shape[2])
         present = rows >= 0
-        left, above = neighbours(rows[:, 0], len(codes))
+        above, left = neighbours(rows[:, 0], codes.shape[1])
         here = present[:, 0]
-        self._first.add(left[here], above[here], rows[here, 0], self._half)
+        self._first.add(above[here], left[here], rows[here, 0], self._half)
         for level, counter in enumerate(self._levels, start=1):
             here = present[:, level]
             counter.add(rows[here, 0], rows[here, level], self._half)
         if self._depth is not None:
-            self._depth.add(np.count_nonzero(codes >= 0, axis=2))
+            self._depth.add(np.count_nonzero(codes >= 0, axis=2).T)
         self._half = 1 - self._half
 
     def tables(self) -> FrameTables:
@@ -171,7 +171,7 @@ class LevelCounter:
 
 
 class PairCounter:
-    """Keeps codes with those to their left and above, and makes tables for pairs of classes.
+    """Keeps codes with those above and to the left, and makes tables for pairs of classes.
 
     Args:
         size: Of the codebook.
@@ -183,13 +183,13 @@ class PairCounter:
 
     def add(
         self,
-        left: Int64[np.ndarray, " count"],
         above: Int64[np.ndarray, " count"],
+        left: Int64[np.ndarray, " count"],
         codes: Int64[np.ndarray, " count"],
         half: int,
     ) -> None:
         """Count codes and their neighbours, for half 0 or 1 of the data."""
-        self._seen[half].append(np.stack([left, above, codes]))
+        self._seen[half].append(np.stack([above, left, codes]))
 
     def tables(self) -> LevelTables:
         """Tables of what was counted, with as many classes as pay: learned from one half, tried on the other."""
@@ -226,13 +226,13 @@ class PairCounter:
     def _tables(
         self, seen: Int64[np.ndarray, "3 count"], classes: Int64[np.ndarray, " contexts"]
     ) -> Int64[np.ndarray, "pairs size"]:
-        """Of every pair, joined with what is known of its left class, and that with what is known of all."""
+        """Of every pair, joined with what is known of the class above, and that with what is known of all."""
         counts = self._counts(seen, classes)
         widest = quantize_histogram(counts.sum(axis=(0, 1)) + 1)
         rows: list[Int64[np.ndarray, " size"]] = []
-        for of_left in counts:
-            wider = quantize_histogram(of_left.sum(axis=0) * TOTAL + _PRIOR_CODES * widest)
-            rows += [quantize_histogram(row * TOTAL + _PRIOR_CODES * wider) for row in of_left]
+        for of_above in counts:
+            wider = quantize_histogram(of_above.sum(axis=0) * TOTAL + _PRIOR_CODES * widest)
+            rows += [quantize_histogram(row * TOTAL + _PRIOR_CODES * wider) for row in of_above]
         return np.stack(rows)
 
     def _bits(
