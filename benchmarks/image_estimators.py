@@ -17,7 +17,7 @@ most crops are flat. The paper has CIFAR-10. Networks have 64 channels inside, h
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ CELLS = RESULTS / "image_estimators.jsonl"
 RUNS = Path("runs/image_estimators")
 SIDE, BATCH, UPDATES = 32, 32, (5_000, 10_000, 15_000)
 BITS, SEEDS = (6, 8, 11), 2
+SEEDED = 1024  # images that codebooks start from
 SCALES = (4, 6, 8)  # by which photos are reduced
 MOST = 300  # crops of a photo
 SPLITS = ("train", "val", "test")
@@ -124,17 +125,19 @@ def splits(data: Path) -> dict[str, UInt8[Tensor, "items channels height width"]
     return {"train": every["train"][:-5000], "val": every["train"][-5000:], "test": every["test"]}
 
 
-def cell(images: dict[str, Tensor], form: str, method: str, bits: int, seed: int) -> dict[str, Any]:
-    """One training: the test figures after every number of updates, and the curves of validation."""
+def around(quantizer: Quantizer, seed: int) -> ImageModel:
+    """The network of the paper, the same for all quantizers."""
     torch.manual_seed(seed)
-    model = ImageModel(3, LAYOUT, FORMS[form](LAYOUT.latent, 2**bits, seed)[method])
+    return ImageModel(3, LAYOUT, quantizer)
+
+
+def cell(images: Mapping[str, Tensor], model: ImageModel, seed: int, folder: Path) -> dict[str, Any]:
+    """One training: the test figures after every number of updates, and the curves of validation."""
+    some = images["train"][:: len(images["train"]) // SEEDED][:SEEDED]
     with torch.no_grad():
-        codeword.seed(
-            model.quantizer, model.analyse(from_bytes(images["train"][:: len(images["train"]) // 1024][:1024]))
-        )
+        codeword.seed(model.quantizer, model.analyse(from_bytes(some)))
     data = ImageCrops(images["train"], None, BATCH, seed=seed, mirrored=False)
     task = ImageTask(model, data, ImageTraining(), held=images["val"][:1000])
-    folder = RUNS / f"{form}-{method.replace(' ', '-')}-{bits}-{seed}"
     figures: list[dict[str, float]] = []
     for updates in UPDATES:
         loop = LoopConfig(
@@ -143,18 +146,18 @@ def cell(images: dict[str, Tensor], form: str, method: str, bits: int, seed: int
         kept = folder / f"{updates}.json"
         if not kept.is_file():
             outcome = train(task, loop, folder)
-            kept.write_text(json.dumps({**measured(model.eval(), images["test"]), "seconds": outcome.seconds_per_step}))
+            found = measured(model.eval(), images["test"])
+            kept.write_text(json.dumps({"updates": updates, **found, "seconds": outcome.seconds_per_step}))
         figures.append(json.loads(kept.read_text()))
     lines = [line for line in read_log(folder / LOG) if line["group"] == "validation"]
     curves = {name: [round(line[name], 6) for line in lines] for name in ("loss", "perplexity_0")}
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    rows = [{"updates": updates, **row} for updates, row in zip(UPDATES, figures, strict=True)]
-    return {"form": form, "method": method, "bits": bits, "seed": seed, "figures": rows, "curves": curves}
+    return {"figures": figures, "curves": curves}
 
 
-def known() -> list[dict[str, Any]]:
+def known(cells: Path = CELLS) -> list[dict[str, Any]]:
     """Cells that are there."""
-    return [json.loads(line) for line in CELLS.read_text().splitlines()] if CELLS.is_file() else []
+    return [json.loads(line) for line in cells.read_text().splitlines()] if cells.is_file() else []
 
 
 def wanted(bits: list[int], seeds: int) -> Iterator[tuple[str, str, int, int]]:
@@ -183,7 +186,10 @@ def main() -> None:
             name = dict(zip(("form", "method", "bits", "seed"), place, strict=True))
             if any(name.items() <= row.items() for row in known()):
                 continue
-            row = cell(images, *place)
+            form, method, bits, seed = place
+            model = around(FORMS[form](LAYOUT.latent, 2**bits, seed)[method], seed)
+            folder = RUNS / f"{form}-{method.replace(' ', '-')}-{bits}-{seed}"
+            row = name | cell(images, model, seed, folder)
             with CELLS.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print({**name, **row["figures"][-1]}, flush=True)
