@@ -13,9 +13,10 @@ from codeword.entropy.counting import FrameCounter
 from codeword.entropy.tables import TOTAL
 from codeword.formats import audio_payload
 from codeword.formats.audio import AudioFileReader, AudioFileWriter
-from codeword.formats.audio_payload import AudioHeader, short_fingerprint
+from codeword.formats.audio_payload import AudioHeader
 from codeword.formats.container import ContainerWriter, read_chunks, read_header
 from codeword.formats.errors import FormatError
+from codeword.formats.fields import short_fingerprint
 from formats.audio_samples import MODEL, VARIANTS, AudioSample, sample_of, write
 from reference.audio_payload import decode_chunk
 
@@ -361,7 +362,7 @@ def test_a_file_with_an_impossible_header_is_refused(change):
     file = io.BytesIO()
     with ContainerWriter(file, "audio", AudioHeader(**GOOD).to_fields() | change):
         pass
-    with pytest.raises(FormatError, match=r"^header: an audio file"):
+    with pytest.raises(FormatError, match=r"^header: (an audio file|codebook sizes)"):
         AudioFileReader(io.BytesIO(file.getvalue()))
 
 

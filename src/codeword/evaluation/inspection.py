@@ -20,9 +20,10 @@ from codeword.evaluation.encoder_inspection import INSPECTED
 from codeword.evaluation.indexing import read_index
 from codeword.formats.audio import KIND as AUDIO
 from codeword.formats.audio_inspection import AudioInspection, inspect_audio
-from codeword.formats.audio_payload import AudioHeader, short_fingerprint
+from codeword.formats.audio_payload import AudioHeader
 from codeword.formats.container import MAGIC
 from codeword.formats.errors import FormatError
+from codeword.formats.fields import short_fingerprint
 from codeword.formats.inspection import inspect
 from codeword.formats.tokens import KIND as TOKENS
 from codeword.formats.tokens import TokenHeader

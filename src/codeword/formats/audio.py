@@ -19,11 +19,11 @@ from codeword.formats.audio_payload import (
     AudioHeader,
     AudioPayload,
     check_frames,
-    short_fingerprint,
     split_unused,
 )
 from codeword.formats.container import BinaryReader, BinaryWriter, Chunk, ContainerWriter
 from codeword.formats.errors import FormatError
+from codeword.formats.fields import short_fingerprint
 from codeword.formats.salvage import Salvage, SalvageReport
 from codeword.formats.source import Limits, SourceReader, restored
 

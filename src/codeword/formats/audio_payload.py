@@ -6,32 +6,31 @@ body, packed      [depths, mixed radix] [codes, mixed radix]
 body, ranged      [range coder: depths | level 0 | level 1 | ...]
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64, Integer
 
-from codeword.entropy.frames import FrameCoder, FrameTables, frame_rows, rows_frames
+from codeword.entropy.frames import FrameCoder, FrameTables
 from codeword.formats.container import MAX_CHUNK_ITEMS, MAX_ITEMS
 from codeword.formats.errors import FormatError
+from codeword.formats.fields import (
+    MAX_INTEGER,
+    SHORT,
+    is_count,
+    is_fingerprint,
+    short_fingerprint,
+    size_runs,
+    sizes_of_runs,
+)
+from codeword.formats.frame_packing import FramePacking
 from codeword.functional.bits import MAX_WIDTH
-from codeword.functional.radix import pack_radix, radix_bits, unpack_radix
 
 MAX_CHANNELS = 255
 MAX_LEVELS = 64
 MAX_CHUNK_CODES = 2**20
-FINGERPRINT_DIGITS = 16
-_MAX_INTEGER = 2**31 - 1
-_FINGERPRINT = re.compile(rf"[0-9a-f]{{{FINGERPRINT_DIGITS}}}")
-
-
-def short_fingerprint(fingerprint: str) -> str:
-    """The digits of a fingerprint that an audio file keeps: the first 16."""
-    return fingerprint[:FINGERPRINT_DIGITS]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +80,8 @@ class AudioHeader:
 
     def to_fields(self) -> dict[str, object]:
         """The header fields of the container."""
-        runs = [number for size, run in groupby(self.sizes) for number in (len(list(run)), size)]
         fields: dict[str, object] = {
-            "a": [self.sample_rate, self.hop, self.num_samples, self.channels, self.depth, *runs],
+            "a": [self.sample_rate, self.hop, self.num_samples, self.channels, self.depth, *size_runs(self.sizes)],
             "m": self.model,
         }
         if self.channel_mode != "dual":
@@ -103,17 +101,14 @@ class AudioHeader:
         if not {"a", "m"} <= set(found) <= {"a", "c", "m", "t"} or not isinstance(geometry, list) or len(geometry) < 7:
             raise FormatError("header", f"an audio file has the fields a, m and perhaps c and t, this one has {found}")
         values: list[Any] = list(geometry)
-        runs = list(zip(values[5::2], values[6::2], strict=False))
-        if len(values) % 2 == 0 or not all(_is_count(run, 1, MAX_LEVELS) for run, _ in runs) or len(runs) > MAX_LEVELS:
-            raise FormatError("header", f"an audio file lists runs of sizes in pairs, this one has {geometry}")
         names = ("sample_rate", "hop", "num_samples", "channels", "depth")
         found_values = dict(zip(names, values[:5], strict=True)) | {
-            "sizes": tuple(size for run, size in runs for _ in range(run)),
             "model": found["m"],
             "channel_mode": found.get("c", "dual"),
             "tables": found.get("t"),
         }
         try:
+            found_values["sizes"] = sizes_of_runs(values[5:], MAX_LEVELS)
             _check_fields(found_values)
         except ValueError as error:
             raise FormatError("header", str(error)) from error
@@ -126,33 +121,25 @@ class AudioHeader:
 def _check_fields(values: Mapping[str, Any]) -> None:
     """Refuse values that no file may have; they may come from a file and be of any type."""
     hop, sizes, samples, tables = values["hop"], values["sizes"], values["num_samples"], values["tables"]
-    hop_holds = _is_count(hop, 1, _MAX_INTEGER)
+    hop_holds = is_count(hop, 1, MAX_INTEGER)
     rules = {
-        "a sample_rate from 1 to 2**31 - 1": _is_count(values["sample_rate"], 1, _MAX_INTEGER),
+        "a sample_rate from 1 to 2**31 - 1": is_count(values["sample_rate"], 1, MAX_INTEGER),
         "a hop from 1 to 2**31 - 1": hop_holds,
         f"1 to {MAX_LEVELS} sizes, each from 1 to 2**{MAX_WIDTH}": 1 <= len(sizes) <= MAX_LEVELS
-        and all(_is_count(size, 1, 2**MAX_WIDTH) for size in sizes),
-        f"1 to {MAX_CHANNELS} channels": _is_count(values["channels"], 1, MAX_CHANNELS),
+        and all(is_count(size, 1, 2**MAX_WIDTH) for size in sizes),
+        f"1 to {MAX_CHANNELS} channels": is_count(values["channels"], 1, MAX_CHANNELS),
         "a channel_mode dual, or mid_side of two channels": values["channel_mode"] == "dual"
         or (values["channel_mode"] == "mid_side" and values["channels"] == 2),
         "a depth from 1 to the number of levels, or null": values["depth"] is None
-        or _is_count(values["depth"], 1, len(sizes)),
+        or is_count(values["depth"], 1, len(sizes)),
         "a num_samples that is a count or null": samples is None
-        or (hop_holds and _is_count(samples, 0, MAX_ITEMS * hop)),
-        "the fingerprint of a model, 16 hexadecimal digits": _is_fingerprint(values["model"]),
-        "tables with a fingerprint of 16 hexadecimal digits": tables is None or _is_fingerprint(tables),
+        or (hop_holds and is_count(samples, 0, MAX_ITEMS * hop)),
+        "the fingerprint of a model, 16 hexadecimal digits": is_fingerprint(values["model"], SHORT),
+        "tables with a fingerprint of 16 hexadecimal digits": tables is None or is_fingerprint(tables, SHORT),
     }
     for rule, holds in rules.items():
         if not holds:
             raise ValueError(f"an audio file needs {rule}, got {dict(values)}")
-
-
-def _is_count(value: object, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def _is_fingerprint(value: object) -> bool:
-    return isinstance(value, str) and _FINGERPRINT.fullmatch(value) is not None
 
 
 class AudioBlock(NamedTuple):
@@ -184,13 +171,14 @@ class AudioPayload:
             if tables.sizes != header.sizes:
                 raise ValueError(f"the tables are for sizes {tables.sizes}, the codes have sizes {header.sizes}")
         self._header = header
+        self._packing = FramePacking(header.sizes, header.channels, header.depth)
         ranged = header.tables is not None and tables is not None
         self._coder = FrameCoder(tables, header.channels, header.depth) if ranged else None
 
     def encode(self, codes: Int64[np.ndarray, "channels frames levels"], unused: int) -> bytes:
         """Frames to bytes."""
         prefix = b"" if self._header.num_samples is not None else _pack_number(unused)
-        packed = self._pack(codes)
+        packed = self._packing.pack(codes)
         if self._coder is None:
             return prefix + packed
         index, message = self._coder.encode(codes)
@@ -200,34 +188,15 @@ class AudioPayload:
         """Bytes to frames with the first ``levels`` levels; ``ValueError`` on bytes that :meth:`encode` never makes."""
         unused, data = split_unused(data, self._header)
         if self._coder is None:
-            return AudioBlock(self._unpack(data, frames)[:, :, :levels], unused)
+            return AudioBlock(self._packing.unpack(data, frames)[:, :, :levels], unused)
         if not data:
             raise ValueError("the number of the set of tables is missing")
         index, data = data[0], data[1:]
         if index > self._coder.num_sets:
             raise ValueError(f"the model has {self._coder.num_sets} sets of tables, not a set {index}")
         if not index:
-            return AudioBlock(self._unpack(data, frames)[:, :, :levels], unused)
+            return AudioBlock(self._packing.unpack(data, frames)[:, :, :levels], unused)
         return AudioBlock(self._coder.decode(data, index - 1, frames, levels), unused)
-
-    def _pack(self, codes: Int64[np.ndarray, "channels frames levels"]) -> bytes:
-        header, rows = self._header, frame_rows(codes)
-        if header.depth is not None:
-            return pack_radix(rows[:, : header.depth], header.sizes[: header.depth])
-        depths = np.count_nonzero(rows >= 0, axis=1)
-        return pack_radix(depths[:, None], (header.levels + 1,)) + pack_radix(rows, header.sizes)
-
-    def _unpack(self, data: bytes, frames: int) -> Int64[np.ndarray, "channels {frames} levels"]:
-        header, count = self._header, frames * self._header.channels
-        if header.depth is None:
-            depth_bytes = (radix_bits((count,), (header.levels + 1,)) + 7) // 8
-            depths = unpack_radix(data[:depth_bytes], count, (header.levels + 1,))[:, 0]
-            rows = unpack_radix(data[depth_bytes:], count, header.sizes, depths)
-        else:
-            present = unpack_radix(data, count, header.sizes[: header.depth])
-            rows = np.full((count, header.levels), -1, dtype=np.int64)
-            rows[:, : header.depth] = present
-        return rows_frames(rows, header.channels)
 
 
 def split_unused(data: bytes, header: AudioHeader) -> tuple[int, bytes]:

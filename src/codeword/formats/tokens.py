@@ -16,6 +16,7 @@ from jaxtyping import Int64, Integer
 
 from codeword.formats.container import MAX_ITEMS, BinaryReader, BinaryWriter, Chunk, ContainerWriter
 from codeword.formats.errors import FormatError
+from codeword.formats.fields import MAX_INTEGER, is_count
 from codeword.formats.source import SourceReader
 from codeword.formats.vector_payload import VectorHeader, check_codes, make_payload
 
@@ -93,18 +94,18 @@ def _check_fields(values: Mapping[str, Any]) -> None:
     described = VectorHeader(model=values["tokenizer"], **codes)
     if front_end is not None:
         VectorHeader(model=front_end, **codes)
-    counts = isinstance(grid, (list, tuple)) and 1 <= len(grid) <= MAX_AXES and all(_is_count(side, 1) for side in grid)
+    counts = (
+        isinstance(grid, (list, tuple))
+        and 1 <= len(grid) <= MAX_AXES
+        and all(is_count(side, 1, MAX_INTEGER) for side in grid)
+    )
     if not counts or math.prod(grid) > described.max_rows:
         raise ValueError(
             f"a file of tokens needs 1 to {MAX_AXES} axes with at most {described.max_rows} patches, got {grid}"
         )
     for name in ("first", "samples"):
-        if not _is_count(values[name], 0) or values[name] > MAX_ITEMS:
+        if not is_count(values[name], 0, MAX_ITEMS):
             raise ValueError(f"a file of tokens needs a count as {name}, got {values[name]!r}")
-
-
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 class NamedTokens(NamedTuple):

@@ -4,7 +4,6 @@ packed    [depths, mixed radix] [codes, mixed radix]                 depths: onl
 ranged    [range coder: depths, level 0, level 1, ...]               codes: only those that are present
 """
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -17,12 +16,12 @@ from codeword.entropy.range_coder import RangeCoder, RangeReader
 from codeword.entropy.tables import CodeTables
 from codeword.formats.container import MAX_CHUNK_ITEMS, MAX_ITEMS
 from codeword.formats.errors import FormatError
+from codeword.formats.fields import LONG, is_count, is_fingerprint
 from codeword.functional.bits import MAX_WIDTH
 from codeword.functional.radix import pack_radix, radix_bits, unpack_radix
 
 MAX_LEVELS = 4096
 MAX_CHUNK_CODES = 2**22
-_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,28 +85,20 @@ def _check_fields(values: Mapping[str, object]) -> None:
     """Refuse values that no file may have; they may come from a file and be of any type."""
     sizes, num_vectors, tables = values["sizes"], values["num_vectors"], values["tables"]
     rules = {
-        "a dim from 1 to 2**31 - 1": _is_count(values["dim"], 1, 2**31 - 1),
+        "a dim from 1 to 2**31 - 1": is_count(values["dim"], 1, 2**31 - 1),
         f"1 to {MAX_LEVELS} sizes, each from 1 to 2**{MAX_WIDTH}": isinstance(sizes, (list, tuple))
         and 1 <= len(sizes) <= MAX_LEVELS
-        and all(_is_count(size, 1, 2**MAX_WIDTH) for size in sizes),
-        "the fingerprint of a model, 64 hexadecimal digits": _is_fingerprint(values["model"]),
-        "a num_vectors that is a count or null": num_vectors is None or _is_count(num_vectors, 0, MAX_ITEMS),
+        and all(is_count(size, 1, 2**MAX_WIDTH) for size in sizes),
+        "the fingerprint of a model, 64 hexadecimal digits": is_fingerprint(values["model"], LONG),
+        "a num_vectors that is a count or null": num_vectors is None or is_count(num_vectors, 0, MAX_ITEMS),
         "a payload that is packed or ranged": values["payload"] in ("packed", "ranged"),
         "a variable_depth that is true or false": isinstance(values["variable_depth"], bool),
         "the fingerprint of tables for a ranged payload only": tables is None
-        or (_is_fingerprint(tables) and values["payload"] == "ranged"),
+        or (is_fingerprint(tables, LONG) and values["payload"] == "ranged"),
     }
     for rule, holds in rules.items():
         if not holds:
             raise ValueError(f"a file of vector codes needs {rule}, got {dict(values)}")
-
-
-def _is_count(value: object, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def _is_fingerprint(value: object) -> bool:
-    return isinstance(value, str) and _FINGERPRINT.fullmatch(value) is not None
 
 
 class Payload(ABC):

@@ -22,8 +22,9 @@ from codeword.data.audio_stream import AudioStream
 from codeword.entropy.counting import FrameCounter
 from codeword.entropy.frames import FrameTables
 from codeword.formats.audio import AudioFileReader, AudioFileWriter
-from codeword.formats.audio_payload import AudioHeader, short_fingerprint
+from codeword.formats.audio_payload import AudioHeader
 from codeword.formats.container import ENTRY, BinaryWriter
+from codeword.formats.fields import short_fingerprint
 from codeword.functional.rate import codes_at, depth_for_bits, depths_at, scale_for_bits
 from codeword.quantizers.storage import card, fetched
 
