@@ -16,15 +16,15 @@ classes a and l.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Bool, Int64, Integer
+from jaxtyping import Int64, Integer
 
 from codeword.entropy.frames import FrameCoder, FrameTables
 from codeword.entropy.levels import LevelCoder
-from codeword.entropy.range_coder import MessageReader, MessageWriter, Model
+from codeword.entropy.range_coder import Model
 
 
 class GridLevelCoder(LevelCoder):
@@ -35,37 +35,22 @@ class GridLevelCoder(LevelCoder):
         channels: Columns of the picture.
     """
 
-    def _write_first(
-        self, message: MessageWriter, codes: Int64[np.ndarray, " rows"], present: Bool[np.ndarray, " rows"]
-    ) -> None:
-        models = self._models(0)
-        if len(models) == 1 or models[0] is None:
-            message.write(codes[present], models[0])
-            return
+    def _first_tables(self, codes: Int64[np.ndarray, " rows"]) -> Int64[np.ndarray, " rows"]:
         above, left = neighbours(codes, self.channels)
         classes = self.tables[0].classes
-        chosen = math.isqrt(len(models)) * classes[above] + classes[left]
-        message.write_each(codes[present].tolist(), (models[index] for index in chosen[present].tolist()))
+        return (int(classes.max()) + 1) * classes[above] + classes[left]
 
-    def _read_first(self, message: MessageReader, present: Bool[np.ndarray, " rows"]) -> Int64[np.ndarray, " rows"]:
-        models = self._models(0)
-        if len(models) == 1 or models[0] is None:
-            return super()._read_first(message, present)
+    def _walk(self, step: Callable[[Model], int], models: Sequence[Model], present: Sequence[bool]) -> list[int]:
         classes, number = self.tables[0].classes.tolist(), math.isqrt(len(models))
-
-        def loop(step: Callable[[Model], int]) -> list[int]:
-            above, left = [classes[0]] * self.channels, classes[0]
-            found: list[int] = []
-            for place, here in enumerate(present.tolist()):
-                column = place % self.channels
-                left = left if column else classes[0]
-                code = step(models[number * above[column] + left]) if here else 0
-                above[column] = left = classes[code]
-                found.append(code)
-            return found
-
-        read: Any = message.read_each(loop)
-        return np.where(present, np.array(read, dtype=np.int64), -1)
+        above, left = [classes[0]] * self.channels, classes[0]
+        found: list[int] = []
+        for place, here in enumerate(present):
+            column = place % self.channels
+            left = left if column else classes[0]
+            code = step(models[number * above[column] + left]) if here else 0
+            above[column] = left = classes[code]
+            found.append(code)
+        return found
 
 
 class GridCoder:

@@ -108,9 +108,8 @@ class LevelCoder:
         if len(models) == 1 or models[0] is None:
             message.write(codes[present], models[0])
             return
-        chosen = [models[index] for index in self.tables[0].classes.tolist()]
-        past = first_contexts(codes, self.channels)[present]
-        message.write_each(codes[present].tolist(), (chosen[context] for context in past.tolist()))
+        chosen = self._first_tables(codes)[present]
+        message.write_each(codes[present].tolist(), (models[index] for index in chosen.tolist()))
 
     def _read_first(self, message: MessageReader, present: Bool[np.ndarray, " rows"]) -> Int64[np.ndarray, " rows"]:
         models = self._models(0)
@@ -118,21 +117,25 @@ class LevelCoder:
         if len(models) == 1 or models[0] is None:
             codes[present] = message.read(int(np.count_nonzero(present)), models[0])
             return codes
-        chosen = [models[index] for index in self.tables[0].classes.tolist()]
-
-        def loop(step: Callable[[Model], int]) -> list[int]:
-            last = [0] * self.channels
-            found: list[int] = []
-            for row, here in enumerate(present.tolist()):
-                channel = row % self.channels
-                code = step(chosen[last[channel]]) if here else 0
-                last[channel] = code
-                found.append(code)
-            return found
-
-        read: Any = message.read_each(loop)
+        read: Any = message.read_each(lambda step: self._walk(step, models, present.tolist()))
         codes[present] = np.array(read, dtype=np.int64)[present]
         return codes
+
+    def _first_tables(self, codes: Int64[np.ndarray, " rows"]) -> Int64[np.ndarray, " rows"]:
+        """Which table of level 0 every code has."""
+        return self.tables[0].classes[first_contexts(codes, self.channels)]
+
+    def _walk(self, step: Callable[[Model], int], models: Sequence[Model], present: Sequence[bool]) -> list[int]:
+        """Decode level 0, code by code, each under the table that ``_first_tables`` says; 0 where absent."""
+        chosen = [models[index] for index in self.tables[0].classes.tolist()]
+        last = [0] * self.channels
+        found: list[int] = []
+        for row, here in enumerate(present):
+            channel = row % self.channels
+            code = step(chosen[last[channel]]) if here else 0
+            last[channel] = code
+            found.append(code)
+        return found
 
 
 def first_contexts(codes: Integer[np.ndarray, " rows"], channels: int) -> Int64[np.ndarray, " rows"]:
