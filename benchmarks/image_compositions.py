@@ -11,18 +11,18 @@ the paper's weighted operations a latent, counted right, and the measured time o
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
 import codeword
-from benchmarks.image_estimators import ALONE, LAYOUT, UPDATES, around, cell, known, splits
+from benchmarks.image_estimators import ALONE, LAYOUT, UPDATES, around, cell, fill, known, splits
 from benchmarks.record import RESULTS, write
 from codeword.codecs.image.model import ImageModel
 from codeword.codecs.image.training import from_bytes
@@ -82,17 +82,20 @@ def main() -> None:
     torch.set_num_threads(1)
     if not arguments.report:
         images = splits(arguments.data)
-        places = [(m, b, s) for s in range(arguments.seeds) for b in arguments.bits or BITS for m in METHODS]
-        for method, bits, seed in places:
-            name = {"method": method, "bits": bits, "seed": seed}
-            if any(name.items() <= row.items() for row in known(CELLS)):
-                continue
+
+        def trained(method: str, bits: int, seed: int) -> dict[str, Any]:
             model = around(quantizer(method, bits, seed), seed)
-            row = name | cell(images, model, seed, RUNS / f"{method}-{bits}-{seed}")
-            row |= {"wmops": METHODS[method](2 ** (bits // LEVELS)), "encoding": seconds(model, images["test"][:256])}
-            with CELLS.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            print({**name, **row["figures"][-1]}, flush=True)
+            row = cell(images, model, seed, RUNS / f"{method}-{bits}-{seed}")
+            cost = METHODS[method](2 ** (bits // LEVELS))
+            return row | {"wmops": cost, "encoding": seconds(model, images["test"][:256])}
+
+        names = [
+            {"method": method, "bits": bits, "seed": seed}
+            for seed in range(arguments.seeds)
+            for bits in arguments.bits or BITS
+            for method in METHODS
+        ]
+        fill(CELLS, names, trained)
     print(f"wrote {write('image_compositions', known(CELLS))}")
 
 

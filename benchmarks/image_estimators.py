@@ -17,7 +17,7 @@ most crops are flat. The paper has CIFAR-10. Networks have 64 channels inside, h
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -160,12 +160,24 @@ def known(cells: Path = CELLS) -> list[dict[str, Any]]:
     return [json.loads(line) for line in cells.read_text().splitlines()] if cells.is_file() else []
 
 
-def wanted(bits: list[int], seeds: int) -> Iterator[tuple[str, str, int, int]]:
+def fill(cells: Path, names: Iterable[dict[str, Any]], make: Callable[..., dict[str, Any]]) -> None:
+    """Make what is missing, cell after cell, and keep each as soon as it is there."""
+    for name in names:
+        if any(name.items() <= row.items() for row in known(cells)):
+            continue
+        row = name | make(**name)
+        with cells.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print({**name, **row["figures"][-1]}, flush=True)
+
+
+def wanted(bits: list[int], seeds: int) -> Iterator[dict[str, Any]]:
     """All cells, in an order in which a part of them already compares."""
     for seed in range(seeds):
         for form, make in FORMS.items():
             for size in bits:
-                yield from ((form, method, size, seed) for method in make(1, 2, 0))
+                for method in make(1, 2, 0):
+                    yield {"form": form, "method": method, "bits": size, "seed": seed}
 
 
 def main() -> None:
@@ -182,17 +194,12 @@ def main() -> None:
         return
     if not arguments.report:
         images = splits(arguments.data)
-        for place in wanted(arguments.bits or list(BITS), arguments.seeds):
-            name = dict(zip(("form", "method", "bits", "seed"), place, strict=True))
-            if any(name.items() <= row.items() for row in known()):
-                continue
-            form, method, bits, seed = place
+
+        def trained(form: str, method: str, bits: int, seed: int) -> dict[str, Any]:
             model = around(FORMS[form](LAYOUT.latent, 2**bits, seed)[method], seed)
-            folder = RUNS / f"{form}-{method.replace(' ', '-')}-{bits}-{seed}"
-            row = name | cell(images, model, seed, folder)
-            with CELLS.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            print({**name, **row["figures"][-1]}, flush=True)
+            return cell(images, model, seed, RUNS / f"{form}-{method.replace(' ', '-')}-{bits}-{seed}")
+
+        fill(CELLS, wanted(arguments.bits or list(BITS), arguments.seeds), trained)
     print(f"wrote {write('image_estimators', known())}")
 
 
