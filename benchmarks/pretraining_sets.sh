@@ -11,7 +11,7 @@ packages=(dataset-fashion-mnist festvox-ru gcin-voice klettres-data tuxpaint-sta
   plasma-workspace-wallpapers palapeli-data libelementary-data libjs-jquery-backstretch opencv-doc)
 for package in "${packages[@]}"; do
   [ -e "$package.unpacked" ] && continue
-  apt-get -qq download "$package"
+  apt-get -qq -o APT::Sandbox::User=root download "$package"
   dpkg -x "$package"_*.deb unpacked
   rm "$package"_*.deb
   touch "$package.unpacked"

@@ -76,6 +76,7 @@ def test_help_needs_no_torch():
         ("train vectors x.npy --out m --quantiser residual", "perhaps --quantizer"),
         ("train vectors x.npy --out m --stpes=3", "perhaps --steps"),
         ("search a b --outt c", "search has no option --outt, perhaps --out"),
+        ("data statistics small-image --data b", "data statistics has no option --data: see"),
         ("decode a b c --salvag", "perhaps --salvage"),
         ("train vectors x.npy", "missing from codeword train vectors: --out MODEL"),
         ("train vectors x.npy --out", "missing value for argument '--out'"),

@@ -2,6 +2,7 @@ import pytest
 
 from codeword.data.folders import ListingError
 from codeword.data.video_listings import list_videos
+from codeword.evaluation.data_check import recognise
 
 HEADER = "label,youtube_id,time_start,time_end,split\n"
 
@@ -88,6 +89,27 @@ def test_kinetics_may_name_its_split_by_the_table(tmp_path):
     assert told(list_videos(tmp_path)) == [("x_000001_000011.mp4", (), "test", "x")]
     (tmp_path / "test.csv").write_text("youtube_id,time_start,time_end\nx,1,11\n")
     assert told(list_videos(tmp_path)) == [("x_000001_000011.mp4", (), "test", "x")]
+
+
+@pytest.mark.parametrize("between", [" ", ","])
+def test_lists_of_paths_and_labels(tmp_path, between):
+    make(tmp_path, "clips/a b.mp4", "clips/c.mkv")
+    lines = [f"clips/a b.mp4{between}3", f"clips/c.mkv{between}0", f"clips/gone.mp4{between}3"]
+    (tmp_path / "train.csv").write_text("\n".join(lines))
+    (tmp_path / "val.csv").write_text(lines[1])
+    whole = list_videos(tmp_path)
+    assert told(whole) == [
+        ("a b.mp4", ("3",), "train", ""),
+        ("c.mkv", ("0",), "train", ""),
+        ("c.mkv", ("0",), "val", ""),
+    ]
+    assert whole.classes == ("0", "3")
+    assert [bad.reason for bad in whole.bad] == ["it does not exist (train.csv, line 3)"]
+    assert recognise(tmp_path / "val.csv") == "video"
+    assert told(list_videos(tmp_path / "val.csv")) == [("c.mkv", ("0",), "val", "")]
+    (tmp_path / "val.csv").write_text(lines[2])
+    with pytest.raises(ListingError, match=r"none of the 1 videos of .*val\.csv exists: the first is .*gone\.mp4"):
+        list_videos(tmp_path / "val.csv")
 
 
 def test_what_is_no_data_set_is_one_line(tmp_path):

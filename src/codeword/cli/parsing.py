@@ -3,11 +3,10 @@
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stderr
-from dataclasses import fields
 from difflib import get_close_matches
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, get_type_hints, runtime_checkable
 
 import tyro
 
@@ -124,7 +123,9 @@ def _parsed(kind: Any, program: str, arguments: Sequence[str]) -> Verb:
 
 
 def _check_flags(verb: str, arguments: Iterable[str]) -> None:
-    names = [field.name.replace("_", "-") for field in fields(VERBS[verb])]
+    hints = get_type_hints(VERBS[verb], include_extras=True)
+    named = [name for name, hint in hints.items() if tyro.conf.Positional not in getattr(hint, "__metadata__", ())]
+    names = [name.replace("_", "-") for name in named]
     known = [f"--{name}" for name in names]
     for argument in arguments:
         flag = argument.partition("=")[0].replace("_", "-")

@@ -1,4 +1,4 @@
-"""Data sets of videos, recognised by how their files lie: folders, tables, Kinetics, tar shards."""
+"""Data sets of videos, recognised by how their files lie: folders, tables, lists, Kinetics, tar shards."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,8 +19,9 @@ def list_videos(path: Path | str) -> Listing:
     Args:
         path: A folder per class, perhaps below ``train``, ``val`` and ``test``; a plain folder; a folder of tar
             shards; a ``.csv`` table with the columns path, label, split, group, start, seconds; a ``.csv`` table of
-            Kinetics (label, youtube_id, time_start, time_end, split) beside its folders, or the folder of both; or one
-            video.
+            Kinetics (label, youtube_id, time_start, time_end, split) beside its folders, or the folder of both; a
+            ``.csv`` list without a header whose lines are a path and a label, as VideoMAE reads them, or a folder of
+            such lists, one for each split; or one video.
 
     Raises:
         ListingError: If it is none of these.
@@ -28,6 +29,8 @@ def list_videos(path: Path | str) -> Listing:
     path = Path(path)
     if tables := list(filter(_is_kinetics, [path] if path.is_file() else sorted(path.glob("*.csv")))):
         return _kinetics(tables[0].parent, tables)
+    if lists := list(filter(_is_list, [path] if path.is_file() else sorted(path.glob("*.csv")))):
+        return _lists(lists)
     return list_plain(path, "video", EXTENSIONS, _KNOWN)
 
 
@@ -40,6 +43,39 @@ def _is_kinetics(table: Path) -> bool:
     except ListingError:
         return False
     return "youtube_id" in cells or (len(cells) >= 5 and cells[2].isdecimal() and cells[3].isdecimal())
+
+
+def _is_list(table: Path) -> bool:
+    """By a first line that names a video."""
+    if table.suffix.lower() != ".csv":
+        return False
+    try:
+        return Path(_path_and_label(read_rows(table)[0])[0]).suffix.lower() in EXTENSIONS
+    except ListingError:
+        return False
+
+
+def _path_and_label(row: Row) -> tuple[str, str]:
+    """Of a line with a comma, or a space, between them; the label may be missing."""
+    name, *label = row.cells if len(row.cells) > 1 else row.cells[0].rsplit(maxsplit=1)
+    return name, label[0] if label else ""
+
+
+def _lists(tables: Sequence[Path]) -> Listing:
+    """Paths begin at the folder of their list, whose name is the split."""
+    items: list[Item] = []
+    bad: list[BadItem] = []
+    for table in tables:
+        for row in read_rows(table):
+            name, label = _path_and_label(row)
+            file = table.parent / name
+            if file.is_file():
+                items.append(Item(path=file, labels=(label,) if label else (), split=split_of(table.stem)))
+            else:
+                bad.append(BadItem(file, f"it does not exist ({table.name}, line {row.number})"))
+    if not items:
+        raise ListingError(f"none of the {len(bad)} videos of {tables[0]} exists: the first is {bad[0].path}")
+    return Listing("video", f"{len(tables)} lists of paths and labels", tuple(items), classes_of(items), tuple(bad))
 
 
 def _kinetics(folder: Path, tables: Sequence[Path]) -> Listing:

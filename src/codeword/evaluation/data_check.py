@@ -50,7 +50,10 @@ def recognise(path: Path) -> Kind:
         return shard_kind(path)
     counts: Counter[Kind] = Counter(filter(None, map(_kind_of, _names(path))))
     if not counts:
-        raise ListingError(f"{path} holds no audio, images or videos that are known by their names")
+        raise ListingError(
+            f"{path} holds no audio, images or videos that are known by their names: give a folder or a table of "
+            "files, or say with --kind what it is"
+        )
     return max(_KINDS, key=lambda kind: counts[kind])
 
 
@@ -137,7 +140,8 @@ def _names(path: Path) -> Iterator[str]:
         # A group or a label may be called like a file.
         columns = [place for place, name in enumerate(rows[0].cells) if name.lower() in PATH_NAMES]
         chosen = columns or range(max(len(row.cells) for row in rows))
-        yield from (row.cells[place] for row in rows for place in chosen if place < len(row.cells))
+        for cell in (row.cells[place] for row in rows for place in chosen if place < len(row.cells)):
+            yield from (cell, *cell.rsplit(maxsplit=1)[:1])  # a list may have a label behind a space
     elif path.suffix.lower() == ".json":  # a list of AudioSet or of its kind
         yield "clip.wav"
     else:
