@@ -133,7 +133,10 @@ def probed(data: Path, kind: str, folder: Path, seed: int) -> Iterator[dict[str,
 
 
 def again(data: Path, kind: str) -> None:
-    """Train the recipe itself once more, and print what it reaches beside what was found before."""
+    """Train the recipe itself once more, and print what it reaches beside what was found before.
+
+    The encoder is kept for the other benchmarks, unless they have one.
+    """
     shutil.rmtree(AGAIN, ignore_errors=True)
     begin = process_time()
     folder = trained(data, kind, VARIANTS[0], 0, AGAIN)
@@ -146,6 +149,9 @@ def again(data: Path, kind: str) -> None:
             f"{row['task']}, {row['encoder']}, {row['pooling']}, {row['probe']}: {row['figure']:.4f} ({recorded})",
             flush=True,
         )
+    if not (kept := RUNS / folder.name).exists():
+        RUNS.mkdir(parents=True, exist_ok=True)
+        folder.rename(kept)
     shutil.rmtree(AGAIN)
 
 

@@ -262,7 +262,7 @@ def test_lengths_that_lie_cost_nothing(tail):
 
 def test_rows_said_to_be_lost_are_filled_only_within_reason():
     data = header_of(PLAIN) + chunk(b"\0" * 2, 1, 0) + chunk(b"\0" * 2, 1, 10**9)
-    with pytest.raises(FormatError, match=r"2 rows are intact and 999999999 are said to be lost.*max_fill"):
+    with pytest.raises(FormatError, match=r"2 vectors are intact and 999999999 are said to be lost.*max_fill"):
         salvage(data)
     chunks = VectorCodesReader(io.BytesIO(data)).salvage_chunks()
     assert [piece.first for piece in chunks] == [0, 10**9]

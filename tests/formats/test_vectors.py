@@ -149,7 +149,7 @@ def test_a_pipe_is_read_once_and_in_order(sample):
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 3), (4, 3), (0, 71), (71, 71)])
 def test_rows_that_are_not_there_are_refused(sample, start, stop):
-    with pytest.raises(ValueError, match="the file has 70 rows"):
+    with pytest.raises(ValueError, match="the file has 70 vectors"):
         VectorCodesReader(io.BytesIO(sample.data()), tables=sample.tables).read(start, stop)
 
 
