@@ -47,14 +47,14 @@ def test_codes_come_back(depths, shape):
     tables = learned(depths)
     codes = picture(*shape, seed=99, depths=depths)
     coder = GridCoder(tables, shape[1], None if depths else 3)
-    index, message = coder.encode(codes)
-    assert np.array_equal(coder.decode(message, index, shape[0], 3), codes)
-    assert np.array_equal(coder.decode(message, index, shape[0], 2), codes[..., :2])
+    index, message = coder.encode(codes.transpose(1, 0, 2))
+    assert np.array_equal(coder.decode(message, index, shape[0], 3).transpose(1, 0, 2), codes)
+    assert np.array_equal(coder.decode(message, index, shape[0], 2).transpose(1, 0, 2), codes[..., :2])
 
 
 def test_knowing_both_neighbours_is_cheaper_than_knowing_one():
     codes = picture(60, 60, seed=50)
-    grid = GridCoder(learned(), 60, None).encode(codes)[1]
+    grid = GridCoder(learned(), 60, None).encode(codes.transpose(1, 0, 2))[1]
     frame = FrameCoder(learned(counter=FrameCounter), 60, None).encode(codes)[1]
     assert len(grid) < 0.93 * len(frame)
 
@@ -81,12 +81,12 @@ def test_an_alphabet_of_one_symbol_leaves_no_trace():
     codes = np.stack([np.zeros((5, 6), dtype=np.int64), np.arange(30).reshape(5, 6) % 4], axis=2)
     counter.add(codes)
     coder = GridCoder(counter.tables(), 6, 2)
-    index, message = coder.encode(codes)
-    assert np.array_equal(coder.decode(message, index, 5, 2), codes)
+    index, message = coder.encode(codes.transpose(1, 0, 2))
+    assert np.array_equal(coder.decode(message, index, 5, 2).transpose(1, 0, 2), codes)
 
 
 def test_bytes_that_no_encoder_makes_are_refused():
     coder = GridCoder(learned(), 30, None)
-    index, message = coder.encode(picture(seed=99))
+    index, message = coder.encode(picture(seed=99).transpose(1, 0, 2))
     with pytest.raises(ValueError, match=r"left over|range-coded"):
         coder.decode(message + bytes(8), index, 24, 3)

@@ -53,47 +53,28 @@ class GridLevelCoder(LevelCoder):
         return found
 
 
-class GridCoder:
-    """The codes of pictures to a message and back.
+class GridCoder(FrameCoder):
+    """The codes of a picture, (columns, rows, levels), to a message and back.
 
     Args:
         tables: The tables of the model.
-        columns: Of the picture.
+        channels: Columns of the picture.
         depth: The depth everywhere; ``None`` if it varies and has to be coded.
 
     Raises:
         ValueError: If level 0 has no table for every pair of classes.
     """
 
-    def __init__(self, tables: FrameTables, columns: int, depth: int | None) -> None:
+    level_coder: ClassVar[type[LevelCoder]] = GridLevelCoder
+
+    def __init__(self, tables: FrameTables, channels: int, depth: int | None) -> None:
         number, classes = len(tables.levels[0].counts), int(tables.levels[0].classes.max()) + 1
         if number != classes**2:
             raise ValueError(
                 f"codes of pictures have tables for pairs of classes, {classes**2} of {classes} classes: these are "
                 f"{number}, learn them with GridCounter"
             )
-        self._frames = _GridFrames(tables, columns, depth)
-
-    @property
-    def num_sets(self) -> int:
-        """Sets of tables among which the encoder chooses."""
-        return self._frames.num_sets
-
-    def encode(self, codes: Int64[np.ndarray, "rows columns levels"]) -> tuple[int, bytes]:
-        """The set of tables that was chosen, and the message."""
-        return self._frames.encode(codes.transpose(1, 0, 2))
-
-    def decode(self, data: bytes, index: int, rows: int, levels: int) -> Int64[np.ndarray, "{rows} columns {levels}"]:
-        """Codes of the first ``levels`` levels; those above are not decoded.
-
-        Raises:
-            ValueError: If the bytes are not what :meth:`encode` makes.
-        """
-        return self._frames.decode(data, index, rows, levels).transpose(1, 0, 2)
-
-
-class _GridFrames(FrameCoder):
-    level_coder: ClassVar[type[LevelCoder]] = GridLevelCoder
+        super().__init__(tables, channels, depth)
 
 
 def neighbours(

@@ -18,7 +18,7 @@ from codeword.formats.audio_payload import (
     AudioBlock,
     AudioHeader,
     AudioPayload,
-    check_frames,
+    check_audio,
     split_unused,
 )
 from codeword.formats.container import BinaryReader, BinaryWriter, Chunk, ContainerWriter
@@ -81,7 +81,7 @@ class AudioFileWriter:
         """Append frames; -1 beyond the depth of a frame."""
         if self._closed:
             raise ValueError("this file has its footer already: write before close()")
-        self._pending.append(check_frames(codes, self.header))
+        self._pending.append(check_audio(codes, self.header))
         self._num_pending += codes.shape[1]
         # The last frame stays here: only close() knows whether it is a whole one.
         if self._num_pending > self._chunk_frames:

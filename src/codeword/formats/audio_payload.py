@@ -1,9 +1,7 @@
 """What is inside the chunks of an audio file: a description of the frames, and codes <-> payload bytes.
 
 unused samples    only where the header does not know the length
-set of tables     only in files with tables; 0: the body is packed all the same
-body, packed      [depths, mixed radix] [codes, mixed radix]
-body, ranged      [range coder: depths | level 0 | level 1 | ...]
+frames            see codeword.formats.frame_payload
 """
 
 from collections.abc import Mapping
@@ -21,11 +19,11 @@ from codeword.formats.fields import (
     SHORT,
     is_count,
     is_fingerprint,
-    short_fingerprint,
     size_runs,
     sizes_of_runs,
 )
 from codeword.formats.frame_packing import FramePacking
+from codeword.formats.frame_payload import FramePayload, check_frames, check_tables
 from codeword.functional.bits import MAX_WIDTH
 
 MAX_CHANNELS = 255
@@ -155,7 +153,7 @@ class AudioBlock(NamedTuple):
 
 
 class AudioPayload:
-    """Frames of one chunk <-> bytes. Codes given to it have been checked by :func:`check_frames`.
+    """Frames of one chunk <-> bytes. Codes given to it have been checked by :func:`check_audio`.
 
     Args:
         header: What the file says about itself.
@@ -163,40 +161,21 @@ class AudioPayload:
     """
 
     def __init__(self, header: AudioHeader, tables: FrameTables | None) -> None:
-        if header.tables is not None:
-            if tables is None:
-                raise ValueError("range-coded audio needs the tables that are stored with its model: pass tables=")
-            if (found := short_fingerprint(tables.fingerprint())) != header.tables:
-                raise ValueError(f"the file was written with tables {header.tables}, another model has {found}")
-            if tables.sizes != header.sizes:
-                raise ValueError(f"the tables are for sizes {tables.sizes}, the codes have sizes {header.sizes}")
         self._header = header
-        self._packing = FramePacking(header.sizes, header.channels, header.depth)
-        ranged = header.tables is not None and tables is not None
-        self._coder = FrameCoder(tables, header.channels, header.depth) if ranged else None
+        coder = None
+        if header.tables is not None:
+            coder = FrameCoder(check_tables(header.tables, header.sizes, tables), header.channels, header.depth)
+        self._frames = FramePayload(FramePacking(header.sizes, header.channels, header.depth), coder)
 
     def encode(self, codes: Int64[np.ndarray, "channels frames levels"], unused: int) -> bytes:
         """Frames to bytes."""
         prefix = b"" if self._header.num_samples is not None else _pack_number(unused)
-        packed = self._packing.pack(codes)
-        if self._coder is None:
-            return prefix + packed
-        index, message = self._coder.encode(codes)
-        return prefix + (bytes([1 + index]) + message if len(message) < len(packed) else b"\0" + packed)
+        return prefix + self._frames.encode(codes)
 
     def decode(self, data: bytes, frames: int, levels: int) -> AudioBlock:
         """Bytes to frames with the first ``levels`` levels; ``ValueError`` on bytes that :meth:`encode` never makes."""
         unused, data = split_unused(data, self._header)
-        if self._coder is None:
-            return AudioBlock(self._packing.unpack(data, frames)[:, :, :levels], unused)
-        if not data:
-            raise ValueError("the number of the set of tables is missing")
-        index, data = data[0], data[1:]
-        if index > self._coder.num_sets:
-            raise ValueError(f"the model has {self._coder.num_sets} sets of tables, not a set {index}")
-        if not index:
-            return AudioBlock(self._packing.unpack(data, frames)[:, :, :levels], unused)
-        return AudioBlock(self._coder.decode(data, index - 1, frames, levels), unused)
+        return AudioBlock(self._frames.decode(data, frames, levels), unused)
 
 
 def split_unused(data: bytes, header: AudioHeader) -> tuple[int, bytes]:
@@ -230,7 +209,7 @@ def _unpack_number(data: bytes) -> tuple[int, bytes]:
     raise ValueError("the number of unused samples is not one that a writer makes")
 
 
-def check_frames(
+def check_audio(
     codes: Integer[np.ndarray, "channels frames levels"], header: AudioHeader
 ) -> Int64[np.ndarray, "channels frames levels"]:
     """A copy of ``codes`` as int64, if a file with this header can hold them.
@@ -243,18 +222,4 @@ def check_frames(
             f"codes have {codes.shape[0]} channels and {codes.shape[2]} levels, "
             f"the file has {header.channels} and {header.levels}"
         )
-    codes = codes.astype(np.int64)
-    absent = codes < 0
-    tops = np.array([size - 1 for size in header.sizes], dtype=np.int64)
-    problems = {
-        f"is outside the codebook sizes {header.sizes}": (codes > tops) | (codes < -1),
-        "is absent, but the level after it is present": absent[..., :-1] & ~absent[..., 1:],
-    }
-    if header.depth is not None:
-        beyond = np.arange(header.levels) >= header.depth
-        problems[f"contradicts the constant depth {header.depth}"] = absent != beyond
-    for problem, wrong in problems.items():
-        if wrong.any():
-            place = tuple(int(axis[0]) for axis in np.nonzero(wrong))
-            raise ValueError(f"codes{list(place)} = {codes[place]} {problem}")
-    return codes
+    return check_frames(codes, header.sizes, header.depth)
