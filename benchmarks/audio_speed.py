@@ -29,10 +29,10 @@ from transformers import DacConfig, DacModel
 from benchmarks.audio_models import tones, untrained
 from benchmarks.nearest_peer import resident
 from benchmarks.record import alternate, median, write
-from codeword.codecs.audio.choice import Levels
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.audio.dac import from_dac
 from codeword.codecs.audio.transform import AudioTransform
+from codeword.codecs.rates import Levels
 from codeword.data.audio_files import read_audio
 from codeword.data.audio_stream import stream_audio
 from codeword.data.audio_writer import AudioWriter

@@ -19,9 +19,10 @@ import numpy as np
 import torch
 
 from benchmarks.record import write
-from codeword.codecs.audio.choice import Levels, RateChoice, Scale
+from codeword.codecs.audio.choice import RateChoice
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.audio.layout import LappedLayout
+from codeword.codecs.rates import Levels, Scale
 from codeword.data.audio_corpus import open_corpus
 from codeword.data.audio_stream import stream_audio
 from codeword.data.audio_writer import AudioWriter

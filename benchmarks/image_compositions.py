@@ -62,7 +62,7 @@ METHODS: dict[str, Callable[[int], float]] = {
 @torch.no_grad()
 def seconds(model: ImageModel, images: UInt8[Tensor, "items channels height width"]) -> float:
     """Processor time of finding the codes of latents, the median of five."""
-    made, latents = model.quantizer.eval(), model.eval().analyse(from_bytes(images))
+    made, latents = model.quantizer.eval(), model.eval().analyse(from_bytes(images)).latents
     made.encode(latents)
     times: list[float] = []
     for _ in range(5):

@@ -135,7 +135,7 @@ def cell(images: Mapping[str, Tensor], model: ImageModel, seed: int, folder: Pat
     """One training: the test figures after every number of updates, and the curves of validation."""
     some = images["train"][:: len(images["train"]) // SEEDED][:SEEDED]
     with torch.no_grad():
-        codeword.seed(model.quantizer, model.analyse(from_bytes(some)))
+        codeword.seed(model.quantizer, model.analyse(from_bytes(some)).latents)
     data = ImageCrops(images["train"], None, BATCH, seed=seed, mirrored=False)
     task = ImageTask(model, data, ImageTraining(), held=images["val"][:1000])
     figures: list[dict[str, float]] = []

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import pytest
 import soundfile
 
-from codeword.codecs.audio.choice import Levels, Scale
 from codeword.codecs.audio.codec import AudioCodec
+from codeword.codecs.rates import Levels, Scale
 from codeword.evaluation.audio import AudioMeasures, evaluate
 from codeword.evaluation.audio_recordings import Recordings, open_recordings
 from codeword.evaluation.audio_report import write_report

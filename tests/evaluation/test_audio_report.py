@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from codeword.codecs.audio.choice import Scale
+from codeword.codecs.rates import Scale
 from codeword.evaluation import audio_takes
 from codeword.evaluation.audio_figures import quality_rows, rate_rows
 from codeword.evaluation.audio_listening import listen

@@ -62,7 +62,8 @@ class Compress:
         self._one(codec, rate, *work[0])
 
     def _rate(self) -> "RateChoice":
-        from codeword.codecs.audio.choice import Kbps, Levels, Scale
+        from codeword.codecs.audio.choice import Kbps
+        from codeword.codecs.rates import Levels, Scale
 
         chosen = [name for name in ("kbps", "scale", "levels") if getattr(self, name) is not None]
         if len(chosen) > 1:

@@ -64,9 +64,10 @@ class DataStatistics:
         """Measure and print."""
         if self.items < 1:
             raise ValueError(f"--items must be at least 1, got {self.items}")
+        from codeword.data.splits import learnable
         from codeword.evaluation.data_check import open_listing
         from codeword.pretraining.front_ends import AudioFrontEnd
-        from codeword.recipes.pretraining import learnable, recipe
+        from codeword.recipes.pretraining import recipe
 
         front_end = recipe(self.recipe).front_end
         listing = learnable(open_listing(self.path, front_end.kind))

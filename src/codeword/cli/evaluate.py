@@ -118,7 +118,8 @@ class EvaluateAudio:
             write_report(found, codec, recordings, self.report)
 
     def _rates(self) -> "tuple[RateChoice, ...]":
-        from codeword.codecs.audio.choice import Kbps, Levels, Scale
+        from codeword.codecs.audio.choice import Kbps
+        from codeword.codecs.rates import Levels, Scale
 
         return (*map(Scale, self.scales), *map(Levels, self.levels), *map(Kbps, self.kbps))
 

@@ -9,9 +9,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from codeword.codecs.audio.choice import Levels, RateChoice, Scale
+from codeword.codecs.audio.choice import RateChoice
 from codeword.codecs.audio.codec import AudioCodec
-from codeword.codecs.audio.transform import one_thread
+from codeword.codecs.rates import Levels, Scale
 from codeword.data.audio_errors import AudioError
 from codeword.evaluation.audio_peers import PEERS, check_peers
 from codeword.evaluation.audio_recordings import Recordings
@@ -19,6 +19,7 @@ from codeword.evaluation.audio_results import AudioEvaluation, ClipInfo
 from codeword.evaluation.audio_scores import OWN_METRICS, Scorer
 from codeword.evaluation.audio_tally import OwnTally, PeerTally
 from codeword.evaluation.machine import machine
+from codeword.functional.threads import one_thread
 
 _SCALES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # in levels
 _MANY = 8  # constant depths that are all measured

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from codeword.codecs.audio.choice import Levels, RateChoice
+from codeword.codecs.audio.choice import RateChoice
 from codeword.codecs.audio.codec import AudioCodec
+from codeword.codecs.rates import Levels
 from codeword.entropy.depths import DepthCoder
 from codeword.entropy.frames import FrameTables
 from codeword.entropy.range_coder import MessageWriter

@@ -1,4 +1,4 @@
-"""How important every frame is: a small network on the features of an encoder."""
+"""How important every frame or place is: a small network on what an encoder found."""
 
 from collections.abc import Sequence
 
@@ -39,3 +39,32 @@ class ImportanceNet(nn.Module):
     def forward(self, features: Float[Tensor, "batch features frames"]) -> Float[Tensor, "batch frames"]:
         """Importance between 0 and 1; 0.5 at the start, which spends half of the levels at a scale of their number."""
         return torch.sigmoid(self.layers(features)).squeeze(1)
+
+
+class PlaneImportance(nn.Module):
+    """Latents of a picture to the importance of every place: two convolutions of 3 x 3 and one of 1 x 1.
+
+    Args:
+        features: Of a latent.
+        width: Channels inside.
+    """
+
+    reach = 2
+    """Places to each side that it looks at."""
+
+    def __init__(self, features: int, width: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(features, width, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(width, 1, 1),
+        )
+        last = self.layers[-1]
+        assert isinstance(last, nn.Conv2d) and last.bias is not None
+        nn.init.zeros_(last.bias)
+
+    def forward(self, latents: Float[Tensor, "batch rows columns features"]) -> Float[Tensor, "batch rows columns"]:
+        """Importance between 0 and 1."""
+        return torch.sigmoid(self.layers(latents.permute(0, 3, 1, 2))).squeeze(1)

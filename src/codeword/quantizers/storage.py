@@ -59,14 +59,19 @@ def write_module(
     """
     state = weights(module)
     if not statistics:
-        parts = module.named_modules()
-        dropped = {f"{path}.{name}" for path, part in parts for name in getattr(part, "training_only", ())}
+        dropped = training_only(module)
         state = {name: value for name, value in state.items() if name not in dropped}
     if dtype is not None:
         state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
     (folder / WEIGHTS).write_bytes(save(state))  # save_file would keep others from reading it
     config = {"format": f"codeword {kind}", "version": VERSION, **(notes or {}), kind: describe(module)}
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+
+
+def training_only(module: nn.Module) -> set[str]:
+    """Names of the states that only training needs, such as running statistics."""
+    parts = list(module.named_modules())
+    return {f"{path}.{name}".lstrip(".") for path, part in parts for name in getattr(part, "training_only", ())}
 
 
 def read_module(folder: Path, kind: str) -> nn.Module:

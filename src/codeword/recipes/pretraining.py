@@ -25,6 +25,7 @@ from typing import NamedTuple, get_args
 from codeword.data.audio_samples import PUBLISHED, AudioSampleConfig
 from codeword.data.listing import Kind, Listing
 from codeword.data.mel_augment import bridle_augmentations
+from codeword.data.splits import divided
 from codeword.data.video_files import ClipConfig
 from codeword.data.visual_augment import RandomResizedCrop, image_augmentations, video_augmentations
 from codeword.evaluation.data_check import open_listing, spread
@@ -46,7 +47,6 @@ from codeword.training.loop_config import LoopConfig
 from codeword.training.stepper import start_ranks
 
 NAMES: tuple[Name, ...] = get_args(Name)
-_HELD_SHARE, _HELD_MOST = 0.05, 1000
 _DRY = 256  # items that a dry run looks at
 
 
@@ -315,32 +315,6 @@ def views(
     repeats = config.pipeline.encoder.config.repeats
     files = front_end.samples(listing, patch, augment=augment, seed=seed, repeats=repeats, workers=workers)
     return files if plain or config.pipeline.encoder.config.views is None else KeptSamples(files)
-
-
-def learnable(listing: Listing) -> Listing:
-    """The items that are neither for validation nor for test."""
-    return replace(listing, items=tuple(item for item in listing.items if item.split not in ("test", "val")))
-
-
-def divided(listing: Listing) -> tuple[Listing, Listing]:
-    """Items to learn from and items to validate on: those for validation, or else some others, whole groups together.
-
-    Raises:
-        ValueError: If there are fewer than two.
-    """
-    free = list(learnable(listing).items)
-    held = [item for item in listing.items if item.split == "val"]
-    if not held:
-        groups: dict[str, int] = {}
-        for number, item in enumerate(free):
-            groups.setdefault(item.group or f" {number}", len(groups))
-        every = max(2, len(groups) // max(1, min(_HELD_MOST, round(_HELD_SHARE * len(groups)))))
-        chosen = [groups[item.group or f" {number}"] % every == every - 1 for number, item in enumerate(free)]
-        held = [item for item, kept in zip(free, chosen, strict=True) if kept]
-        free = [item for item, kept in zip(free, chosen, strict=True) if not kept]
-    if not free or not held:
-        raise ValueError(f"{len(listing)} {listing.kind} items are too few: one at least is held back to validate on")
-    return replace(listing, items=tuple(free)), replace(listing, items=tuple(held), bad=())
 
 
 def _thinned(listing: Listing, most: int | None) -> Listing:

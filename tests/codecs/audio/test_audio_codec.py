@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from codeword.codecs.audio.choice import Kbps, Levels, Scale
+from codeword.codecs.audio.choice import Kbps
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.audio.storage import write_audio
+from codeword.codecs.rates import Levels, Scale
 from codeword.data.audio_stream import stream_audio
 from codeword.data.audio_writer import AudioWriter
 from codeword.formats.audio import AudioFileReader

@@ -3,19 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-
-@dataclass(frozen=True)
-class Scale:
-    """As many levels as the importance of a frame buys at this scale."""
-
-    value: float
-
-
-@dataclass(frozen=True)
-class Levels:
-    """The same number of levels for every frame."""
-
-    count: int
+from codeword.codecs.rates import Levels, Scale
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,21 @@ from huggingface_hub import ModelHubMixin
 from jaxtyping import Float, Float32, Int16, Int64
 from torch import Tensor
 
-from codeword.codecs.audio.choice import Compressed, Kbps, Levels, RateChoice, Scale
+from codeword.codecs.audio.choice import Compressed, Kbps, RateChoice
 from codeword.codecs.audio.model import AudioModel
 from codeword.codecs.audio.rate import FileSize, bits_for, write_at
 from codeword.codecs.audio.spending import LATE, Spending, check_rate
-from codeword.codecs.audio.storage import FILES, fingerprint, located, read_audio, write_audio
+from codeword.codecs.audio.storage import fingerprint, located, read_audio, write_audio
 from codeword.codecs.audio.transform import AudioTransform, CodedFrames
+from codeword.codecs.folders import FILES
+from codeword.codecs.rates import Levels, Scale
 from codeword.data.audio_stream import AudioStream
 from codeword.entropy.counting import FrameCounter
 from codeword.entropy.frames import FrameTables
 from codeword.formats.audio import AudioFileReader, AudioFileWriter
 from codeword.formats.audio_payload import AudioHeader
 from codeword.formats.container import ENTRY, BinaryWriter
+from codeword.formats.counted import Counted
 from codeword.formats.fields import short_fingerprint
 from codeword.functional.rate import codes_at, depth_for_bits, depths_at, scale_for_bits
 from codeword.quantizers.storage import card, fetched
@@ -138,7 +141,7 @@ class AudioCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
             return self._stream(signal, windows, target, rate)
         coded = self._whole(signal, windows)
         header = self._header(source.channels, coded.num_samples)
-        counted = _Counted(target)
+        counted = Counted(target)
         depths, note = self._depths(rate, header, coded)
         if isinstance(depths, int):
             header = self._header(source.channels, coded.num_samples, depths)
@@ -286,7 +289,7 @@ class AudioCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
         self, signal: _Measured, windows: Iterator[CodedFrames], target: BinaryWriter, rate: RateChoice
     ) -> Compressed:
         constant = rate.count if isinstance(rate, Levels) else None
-        header, counted = self._header(signal.channels, None, constant), _Counted(target)
+        header, counted = self._header(signal.channels, None, constant), Counted(target)
         spending = Spending(self.model, rate, signal.channels)
         spent = frames = 0
         writer = AudioFileWriter(counted, header, tables=self.tables)
@@ -370,18 +373,6 @@ def _late(wanted: float, seconds: float, num_bytes: int) -> str:
     if abs(bits - 1000 * wanted * seconds) <= 1000 * wanted * LATE:
         return ""
     return f"{wanted:g} kbps was asked for, {bits / seconds / 1000:.3f} came out: model or cap allow no nearer rate"
-
-
-class _Counted:
-    """A file that knows how much it was given."""
-
-    def __init__(self, file: BinaryWriter) -> None:
-        self._file, self.num_bytes = file, 0
-
-    def write(self, data: bytes, /) -> int | None:
-        taken = self._file.write(data)
-        self.num_bytes += len(data) if taken is None else taken
-        return taken
 
 
 def _mid_side(block: Float[Tensor, "channels time"]) -> Float[Tensor, "channels time"]:

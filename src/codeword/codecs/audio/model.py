@@ -149,11 +149,9 @@ class AudioModel(nn.Module):
         depth: Int[Tensor, "batch"] | int | None,
     ) -> Float[Tensor, "batch frames levels"]:
         """How many levels every frame spends, at a scale or a constant depth."""
-        batch, frames, _ = latents.shape
         if scale is None:
             depth = torch.as_tensor(self.levels if depth is None else depth, device=latents.device)
-            gate = (torch.arange(self.levels, device=latents.device) < depth.view(-1, 1, 1)).float()
-            return gate.expand(batch, frames, self.levels)
+            return self.quantizer.constant(depth, latents.shape[:2])
         if importance is None:
             raise ValueError("this model has no importance net: give a depth, not a scale")
         return self.quantizer.gate(importance, torch.as_tensor(scale, device=latents.device).view(-1, 1))

@@ -8,6 +8,7 @@ from jaxtyping import Int64, Integer
 from codeword.entropy.frames import FrameTables
 from codeword.formats.audio import AudioFileWriter
 from codeword.formats.audio_payload import AudioHeader
+from codeword.formats.counted import Counted
 from codeword.functional.rate import codes_at
 
 _PART = 2000  # frames that are written at once
@@ -52,16 +53,7 @@ class FileSize:
 
     def __call__(self, depths: Int64[np.ndarray, "channels frames"]) -> int:
         self.num_calls += 1
-        counter = _Counter()
+        counter = Counted()
         with AudioFileWriter(counter, self._header, tables=self._tables, chunk_frames=self._chunk_frames) as writer:
             write_at(writer, self._codes, depths)
         return counter.num_bytes
-
-
-class _Counter:
-    def __init__(self) -> None:
-        self.num_bytes = 0
-
-    def write(self, data: bytes, /) -> int:
-        self.num_bytes += len(data)
-        return len(data)

@@ -6,9 +6,10 @@ import numpy as np
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from codeword.codecs.audio.choice import Kbps, Levels, RateChoice, Scale
+from codeword.codecs.audio.choice import Kbps, RateChoice
 from codeword.codecs.audio.model import AudioModel
 from codeword.codecs.audio.reservoir import Reservoir, frame_costs
+from codeword.codecs.rates import Levels, Scale
 from codeword.functional.rate import depths_at
 
 LATE = 4.0  # seconds of the average rate that a causal controller may run ahead or behind

@@ -5,11 +5,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from codeword.codecs.audio.choice import Levels, RateChoice
+from codeword.codecs.audio.choice import RateChoice
 from codeword.codecs.audio.model import AudioModel
 from codeword.codecs.audio.spending import Spending
-from codeword.codecs.audio.transform import CodedFrames, one_thread
+from codeword.codecs.audio.transform import CodedFrames
+from codeword.codecs.rates import Levels
 from codeword.functional.rate import codes_at
+from codeword.functional.threads import one_thread
 from codeword.nn.memory import Memory
 from codeword.nn.seanet import WaveDecoder
 from codeword.nn.spectral import SpectralDecoder

@@ -1,12 +1,11 @@
 """What a training step of an audio model is; the loop is that of every system."""
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
@@ -17,6 +16,7 @@ from codeword.losses.adversarial import discriminator_loss, feature_matching_los
 from codeword.losses.audio import mel_loss, stft_loss, waveform_loss
 from codeword.losses.balancer import Balancer
 from codeword.nn.discriminators import Discriminator, DiscriminatorConfig
+from codeword.training.spending import Spending, SpendingDraw
 from codeword.training.task import StepResult, Task
 
 
@@ -43,45 +43,31 @@ class Weights(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AudioTraining:
+class AudioTraining(SpendingDraw):
     """How an audio model is trained; the defaults are those of the paper's main runs.
 
     Attributes:
+        draw: With the other fields of ``SpendingDraw``, how many levels items spend.
         weights: Of the losses. Within that of the quantizer, codebook and commitment weigh 1 and 0.25.
         balance: Decay of the balancer that gives every loss of the decoded waveform its weight as a share of their
             gradient (EnCodec), with accumulation averaged over its parts; ``None``: losses are multiplied by their
             weights.
         learning_rate: Of generator and discriminators.
         betas: Of both AdamW.
-        draw: Whether scales are drawn uniformly or uniformly in their logarithm.
-        constant: Share of items that spend a constant depth, drawn from 1 to all levels (structured dropout).
-        full: Share of items that spend all levels.
         mels: Resolutions of the mel loss.
         stfts: Resolutions of the STFT loss.
         discriminator: Shape of the discriminators; ``None`` trains without adversaries.
         adversarial_from: Batch from which on the discriminators take part.
-        variable_from: Batch from which on depths follow importance; before, they are constant. A rate loss that acts
-            while levels are not yet worth anything ends with the fewest for ever.
-        seed: Of scales and depths.
     """
 
     weights: Weights = field(default_factory=Weights)
     balance: float | None = None
     learning_rate: float = 1e-4
     betas: tuple[float, float] = (0.8, 0.99)
-    draw: Literal["uniform", "log-uniform"] = "uniform"
-    constant: float = 0.0
-    full: float = 0.0
     mels: MelScales
     stfts: StftScales = field(default_factory=StftScales)
     discriminator: DiscriminatorConfig | None = field(default_factory=DiscriminatorConfig)
     adversarial_from: int = 0
-    variable_from: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not (self.constant >= 0 and self.full >= 0 and self.constant + self.full <= 1):
-            raise ValueError(f"the shares constant={self.constant} and full={self.full} must add up to 1 at most")
 
 
 class NumberedBatch(NamedTuple):
@@ -89,18 +75,6 @@ class NumberedBatch(NamedTuple):
 
     number: int
     audio: Float[Tensor, "batch 1 time"]
-
-
-class Spending(NamedTuple):
-    """How many levels the items of a batch may spend.
-
-    Attributes:
-        scale: Of the items that follow their importance.
-        depth: Of the others; 0 where the importance decides.
-    """
-
-    scale: Float[Tensor, " batch"]
-    depth: Int[Tensor, " batch"]
 
 
 class _Made(NamedTuple):
@@ -156,31 +130,15 @@ class AudioTask(Task[NumberedBatch]):
 
     def spending(self, batch: NumberedBatch) -> Spending:
         """Scales and depths of a batch, a function of its number."""
-        count, levels = len(batch.audio), self.model.levels
-        seed = zlib.crc32(f"{self.config.seed} {batch.number}".encode())
-        draw = torch.rand(3, count, generator=torch.Generator().manual_seed(seed))
-        least, most = self.model.quantizer.scales
-        uniform = least + draw[0] * (most - least)
-        scale = uniform if self.config.draw == "uniform" else least * (most / least) ** draw[0]
-        constant = self.config.constant if batch.number >= self.config.variable_from else 1.0
-        depth = torch.where(draw[1] < constant, 1 + (draw[2] * levels).long(), 0)
-        depth = torch.where(draw[1] >= 1 - self.config.full, levels, depth)
-        return Spending(scale.to(batch.audio.device), depth.to(batch.audio.device))
+        made = self.config.spending(batch.number, len(batch.audio), self.model.levels, self.model.quantizer.scales)
+        return made.to(batch.audio.device)
 
     def _make(self, batch: NumberedBatch) -> _Made:
         """The generator's forward, and the losses that need no discriminator."""
         config, model = self.config, self.model
         latents, importance = model.analyse(batch.audio)
         spending = self.spending(batch)
-        varies = spending.depth == 0
-        gate = model.gate(latents, None, None, spending.depth.clamp_min(1))
-        rate = latents.new_zeros(())
-        if importance is not None:
-            variable = model.gate(latents, importance, spending.scale, None)
-            gate = torch.where(varies.view(-1, 1, 1), variable, gate)
-            rate = torch.where(varies.unsqueeze(1), importance, 0.0).sum() / (
-                varies.sum().clamp_min(1) * latents.shape[1]
-            )
+        gate, rate = model.quantizer.mixed(importance, *spending, latents.shape[:2])
         quantized = model.quantizer.quantizer(latents, None, gate)
         audio = model.synthesise(quantized.vectors)
         mel = mel_loss(audio, batch.audio, config.mels)

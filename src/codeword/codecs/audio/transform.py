@@ -1,7 +1,6 @@
 """Waveforms of any length to codes and importance, and codes to waveforms, window by window."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -11,19 +10,9 @@ from torch import Tensor
 
 from codeword.codecs.audio.model import AudioModel
 from codeword.codecs.audio.windows import Window, windows
+from codeword.functional.threads import one_thread
 
 _SECONDS = 4.0  # length of a window, before its surroundings
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums in one order, whatever the number of threads: codes near a tie would else differ."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class CodedFrames(NamedTuple):

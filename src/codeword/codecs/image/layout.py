@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from codeword.nn.patch_codec import SIDE, PatchDecoder, PatchEncoder
 from codeword.nn.residual_blocks import ResidualDecoder, ResidualEncoder
 from codeword.quantizers.config import register
 
@@ -71,3 +72,45 @@ class ResidualLayout(ImageLayout):
 
     def decoder(self, channels: int) -> nn.Module:
         return ResidualDecoder(channels, self.width, self.inner, self.blocks, self.halvings, self.latent)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class PatchLayout(ImageLayout):
+    """Linear maps of patches, to which blocks at the rate of the latents add; for short trainings.
+
+    Attributes:
+        latent: Features of a latent, at most as many as values of a patch.
+        patch: Pixels of a patch, down and across.
+        dim: Channels of the blocks.
+        inner: Channels inside of the blocks.
+        encoder_blocks: Blocks of the encoder.
+        decoder_blocks: Blocks of the decoder.
+    """
+
+    latent: int = 96
+    patch: int = 8
+    dim: int = 128
+    inner: int = 384
+    encoder_blocks: int = 2
+    decoder_blocks: int = 5
+
+    @property
+    def step(self) -> int:
+        return self.patch
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        return SIDE // 2 * self.encoder_blocks, 1 + SIDE // 2 * self.decoder_blocks
+
+    def encoder(self, channels: int) -> PatchEncoder:
+        self._check(channels)
+        return PatchEncoder(channels, self.patch, self.dim, self.inner, self.encoder_blocks, self.latent)
+
+    def decoder(self, channels: int) -> PatchDecoder:
+        self._check(channels)
+        return PatchDecoder(channels, self.patch, self.dim, self.inner, self.decoder_blocks, self.latent)
+
+    def _check(self, channels: int) -> None:
+        if not 0 < self.latent <= (values := channels * self.patch**2):
+            raise ValueError(f"a patch has {values} values, a latent 1 to as many features: got {self.latent}")

@@ -1,4 +1,6 @@
-"""The image model: pixels, latents, codes, pixels."""
+"""The image model: pixels, latents, codes of the same or of varying depth, pixels."""
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -7,9 +9,23 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from codeword.codecs.image.layout import ImageLayout, ResidualLayout
+from codeword.nn.importance import PlaneImportance
 from codeword.quantizers import Quantizer, VectorQuantizer
 from codeword.quantizers.config import register
+from codeword.quantizers.variable import Allocation, Surrogate, check_gates
 from codeword.types import Quantized
+
+
+class AnalysedImage(NamedTuple):
+    """What the encoder makes of images.
+
+    Attributes:
+        latents: One for ``step`` x ``step`` pixels, before quantization.
+        importance: Of every latent, between 0 and 1; ``None`` from a model of constant depth.
+    """
+
+    latents: Float[Tensor, "batch rows columns latent"]
+    importance: Float[Tensor, "batch rows columns"] | None
 
 
 @register
@@ -19,6 +35,8 @@ class ImageModel(nn.Module):
     ::
 
         image ──► padded ──► encoder ──► latents ──► quantizer ──► decoder ──► cut ──► image
+                                            │            ▲ gate
+                                            └─► importance times scale
 
     Pixels go from 0 to 1. An image whose sides are no multiples of ``step`` is continued by its last row and column,
     and what was added is cut off again.
@@ -27,9 +45,20 @@ class ImageModel(nn.Module):
         channels: 1 for grey, 3 for colour.
         layout: Encoder and decoder.
         quantizer: Of latents; by default one codebook of 256.
+        importance: Channels of the network that decides place by place how many levels to spend, as audio models do
+            frame by frame; ``None`` for a model of constant depth.
+        surrogate: What stands in for the threshold in derivative.
     """
 
-    def __init__(self, channels: int = 3, layout: ImageLayout | None = None, quantizer: Quantizer | None = None):
+    def __init__(
+        self,
+        channels: int = 3,
+        layout: ImageLayout | None = None,
+        quantizer: Quantizer | None = None,
+        *,
+        importance: int | None = None,
+        surrogate: Surrogate | None = None,
+    ):
         super().__init__()
         self.channels, self.layout = channels, layout or ResidualLayout()
         self.quantizer = quantizer or VectorQuantizer(self.layout.latent, 256)
@@ -39,16 +68,30 @@ class ImageModel(nn.Module):
                 "same"
             )
         self.encoder, self.decoder = self.layout.encoder(channels), self.layout.decoder(channels)
+        self.importance_width = importance
+        self.importance = None if importance is None else PlaneImportance(self.layout.latent, importance)
+        self.allocation = Allocation(self.quantizer.gates, surrogate)
+        if importance is not None:
+            check_gates(self.quantizer)
 
     @property
     def step(self) -> int:
         """Pixels from latent to latent, down and across."""
         return self.layout.step
 
-    def analyse(
-        self, images: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch rows columns latent"]:
-        """Latents of images, one for ``step`` x ``step`` pixels.
+    @property
+    def levels(self) -> int:
+        """Codes of a latent."""
+        return self.quantizer.levels
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Latents of context to each side that tiles of the encoder and of the decoder need to equal the whole."""
+        encoder, decoder = self.layout.reach
+        return encoder + (0 if self.importance is None else self.importance.reach), decoder
+
+    def analyse(self, images: Float[Tensor, "batch channels height width"]) -> AnalysedImage:
+        """Latents of images, one for ``step`` x ``step`` pixels, and how important they are.
 
         Raises:
             ValueError: If the images have another number of channels.
@@ -57,7 +100,8 @@ class ImageModel(nn.Module):
             raise ValueError(f"this model is of {self.channels}-channel images, got {images.shape[1]} channels")
         height, width = images.shape[-2:]
         padded = F.pad(images, (0, -width % self.step, 0, -height % self.step), mode="replicate")
-        return rearrange(self.encoder(padded - 0.5), "b latent rows columns -> b rows columns latent")
+        latents = rearrange(self.encoder(padded - 0.5), "b latent rows columns -> b rows columns latent")
+        return AnalysedImage(latents, None if self.importance is None else self.importance(latents))
 
     def synthesise(
         self, latents: Float[Tensor, "batch rows columns latent"], size: tuple[int, int] | None = None
@@ -66,16 +110,49 @@ class ImageModel(nn.Module):
         made = self.decoder(rearrange(latents, "b rows columns latent -> b latent rows columns")) + 0.5
         return made if size is None else made[..., : size[0], : size[1]]
 
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Quantized:
-        """Images through all of the model, for training: decoded images, codes, and the loss of the quantizer."""
-        quantized = self.quantizer(self.analyse(images))
-        made = self.synthesise(quantized.vectors, (images.shape[-2], images.shape[-1]))
-        return Quantized(made, quantized.codes, quantized.loss)
+    def forward(
+        self,
+        images: Float[Tensor, "batch channels height width"],
+        scale: Float[Tensor, " batch"] | float | None = None,
+    ) -> Quantized:
+        """Images through all of the model.
+
+        Args:
+            images: Of one size.
+            scale: Variable depth at this scale; all levels if not given.
+
+        Returns:
+            Decoded images, codes, and the loss of the quantizer.
+
+        Raises:
+            ValueError: If the scale lies beyond its range, or the model has a constant depth.
+        """
+        latents, importance = self.analyse(images)
+        gate = None if scale is None else self._gate(importance, scale)
+        return self.through(latents, gate, (images.shape[-2], images.shape[-1]))
+
+    def through(
+        self,
+        latents: Float[Tensor, "batch rows columns latent"],
+        gate: Float[Tensor, "batch rows columns gates"] | None,
+        size: tuple[int, int],
+    ) -> Quantized:
+        """Latents through quantizer and decoder, for training: decoded images, codes, and the quantizer's loss."""
+        quantized = self.quantizer(latents, None, gate)
+        return Quantized(self.synthesise(quantized.vectors, size), quantized.codes, quantized.loss)
+
+    def _gate(
+        self, importance: Float[Tensor, "batch rows columns"] | None, scale: Float[Tensor, " batch"] | float
+    ) -> Float[Tensor, "batch rows columns gates"]:
+        if importance is None:
+            raise ValueError("this model has no importance net: its depth is constant, give no scale")
+        self.allocation.check_scale(scale)
+        return self.allocation.gate(importance, torch.as_tensor(scale, device=importance.device).view(-1, 1, 1))
 
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "batch channels height width"]) -> Int[Tensor, "batch rows columns levels"]:
-        """Codes of images."""
-        return self.quantizer.encode(self.analyse(images))
+        """Codes of images, of all levels."""
+        return self.quantizer.encode(self.analyse(images).latents)
 
     @torch.no_grad()
     def decode(
@@ -85,4 +162,10 @@ class ImageModel(nn.Module):
         return self.synthesise(self.quantizer.decode(codes), size)
 
     def arguments(self) -> dict[str, object]:
-        return {"channels": self.channels, "layout": self.layout, "quantizer": self.quantizer}
+        return {
+            "channels": self.channels,
+            "layout": self.layout,
+            "quantizer": self.quantizer,
+            "importance": self.importance_width,
+            "surrogate": self.allocation.surrogate,
+        }

@@ -1,0 +1,329 @@
+"""Images to ``.cw`` files and back."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from huggingface_hub import ModelHubMixin
+from jaxtyping import Float32, Int32, Int64, UInt8
+from torch import Tensor
+
+from codeword.codecs.folders import FILES
+from codeword.codecs.image.model import ImageModel
+from codeword.codecs.image.storage import fingerprint, located, read_image_model, write_image
+from codeword.codecs.image.transform import CodedImage, ImageTransform
+from codeword.codecs.rates import Levels, Scale
+from codeword.entropy.counting import GridCounter
+from codeword.entropy.frames import FrameTables
+from codeword.formats.container import BinaryWriter
+from codeword.formats.counted import Counted
+from codeword.formats.errors import FormatError
+from codeword.formats.fields import short_fingerprint
+from codeword.formats.image import ImageFileReader, ImageFileWriter
+from codeword.formats.image_payload import ImageHeader
+from codeword.formats.salvage import SalvageReport
+from codeword.functional.rate import codes_at, depth_for_bits, depths_at, scale_for_bits
+from codeword.quantizers.storage import card, fetched
+
+MAX_PIXELS = 2**28
+_PROMISED = 0.01  # a rate that is met worse than this is noted
+
+
+@dataclass(frozen=True)
+class BitsPerPixel:
+    """The scale, or for a model of constant depth the depth, that brings the file to so many bits for a pixel."""
+
+    value: float
+
+
+ImageRate: TypeAlias = Scale | Levels | BitsPerPixel
+
+
+class CompressedImage(NamedTuple):
+    """What was written.
+
+    Attributes:
+        pixels: Of the image.
+        num_bytes: Length of the file.
+        levels: Levels of a latent, on the average.
+        note: Empty, or why a rate was not met.
+    """
+
+    pixels: int
+    num_bytes: int
+    levels: float
+    note: str
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Of the file, headers included."""
+        return 8 * self.num_bytes / self.pixels
+
+
+class SalvagedImage(NamedTuple):
+    """What is left of a damaged file.
+
+    Attributes:
+        image: All of it, middle grey where rows were lost.
+        report: What was lost.
+    """
+
+    image: UInt8[Tensor, "_ height width"]
+    report: SalvageReport
+
+
+class _Coded(NamedTuple):
+    codes: Int32[np.ndarray, "rows columns levels"]
+    importance: Float32[np.ndarray, "rows columns"] | None
+
+
+_CARD = card(
+    "An image codec",
+    "A codec of images that spends as many codebooks on every place as it needs, written by codeword. `config.json` "
+    "has its networks.",
+    "from codeword.codecs.image.codec import ImageCodec\n\n"
+    'codec = ImageCodec.from_pretrained("this folder")\n# or: codeword compress --model FOLDER in.png out.cw',
+)
+
+
+class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CARD):
+    """An image model with what files need.
+
+    ::
+
+        image ──► tiles ──► codes, importance ──► depths for a rate ──► chunks of a .cw file
+        image ◄── tiles ◄── codes ◄─────────────────────────────────────────┘
+
+    Args:
+        model: A trained model.
+        tables: Its entropy tables; without them codes are packed.
+    """
+
+    def __init__(self, model: ImageModel, tables: FrameTables | None = None):
+        self.model, self.tables, self.transform = model, tables, ImageTransform(model)
+        self.fingerprint = fingerprint(model)
+
+    @classmethod
+    def open(cls, folder: Path) -> "ImageCodec":
+        """The codec in a folder, or the one that comes with the package under a name, without a look at any hub.
+
+        Raises:
+            ValueError: In one line that names the folder, if it holds no model or a damaged one.
+        """
+        return cls(*read_image_model(folder))
+
+    def learn_tables(self, images: Iterable[UInt8[Tensor, "channels height width"]], scales: Iterable[float]) -> None:
+        """Count the codes of training images at the scales in use, for range coding.
+
+        Args:
+            images: Of the model's number of channels.
+            scales: Scales, taken in turn; not used by a model of constant depth.
+        """
+        counter = GridCounter(self.model.quantizer.sizes, variable_depth=self.model.importance is not None)
+        scales = list(scales)
+        for number, image in enumerate(images):
+            codes, importance = _numpy(self.transform.encode(image))
+            if importance is not None:
+                codes = codes_at(codes, depths_at(importance, scales[number % len(scales)], self.model.levels))
+            counter.add(codes)
+        self.tables = counter.tables()
+
+    def compress(
+        self, image: UInt8[Tensor, "_ height width"], target: BinaryWriter, rate: ImageRate
+    ) -> CompressedImage:
+        """Write the codes of an image.
+
+        Args:
+            image: Grey or in colour, of any size; what the model is not made for is converted.
+            target: Where the file goes.
+            rate: What to spend.
+
+        Raises:
+            ValueError: If the rate does not suit the model.
+        """
+        self.check_rate(rate)
+        channels, height, width = image.shape
+        if 0 in image.shape or channels not in (1, 3):
+            raise ValueError(f"an image has 1 or 3 channels and a pixel at least, got {tuple(image.shape)}")
+        coded = _numpy(self.transform.encode(recoloured(image, self.model.channels)))
+        header = ImageHeader(
+            model=short_fingerprint(self.fingerprint),
+            width=width,
+            height=height,
+            channels=channels,
+            step=self.model.step,
+            sizes=self.model.quantizer.sizes,
+        )
+        depths, note = self._depths(rate, header, coded)
+        counted = Counted(target)
+        self._write(counted, header, coded, depths)
+        return CompressedImage(width * height, counted.num_bytes, float(np.mean(depths)), note)
+
+    def decompress(self, reader: ImageFileReader, *, max_pixels: int = MAX_PIXELS) -> UInt8[Tensor, "_ height width"]:
+        """The image of a file, grey or in colour as it was.
+
+        Args:
+            reader: The file, of this model.
+            max_pixels: That may be held in memory; a small hostile file may promise any number.
+
+        Raises:
+            ValueError: If the file is of another model.
+            FormatError: If it is damaged, or has more pixels.
+        """
+        self.check_reader(reader)
+        check_pixels(reader.header, max_pixels)
+        return self._image(reader.read_all(), reader.header)
+
+    def salvage(self, reader: ImageFileReader, *, max_pixels: int = MAX_PIXELS) -> SalvagedImage:
+        """The image of a damaged file, middle grey where rows were lost.
+
+        Args:
+            reader: The file, of this model.
+            max_pixels: As in ``decompress``.
+        """
+        self.check_reader(reader)
+        header = reader.header
+        check_pixels(header, max_pixels)
+        codes, report = reader.salvage()
+        whole = np.full((header.rows, header.columns, header.levels), -1, dtype=np.int64)
+        whole[: len(codes)] = codes
+        image = self._image(whole, header)
+        lost = torch.from_numpy((whole < 0).all((1, 2))).repeat_interleave(header.step)[: header.height]
+        image[:, lost] = 128
+        return SalvagedImage(image, report)
+
+    def check_rate(self, rate: ImageRate) -> None:
+        """Refuse what the model cannot spend.
+
+        Raises:
+            ValueError: Naming what it can.
+        """
+        levels = self.model.levels
+        match rate:
+            case Scale(value):
+                if self.model.importance is None:
+                    raise ValueError(f"this model has a constant depth: choose 1 to {levels} levels instead of a scale")
+                self.model.allocation.check_scale(value)
+            case Levels(count):
+                if not 1 <= count <= levels:
+                    raise ValueError(f"this model has {levels} levels: choose 1 to {levels}, got {count}")
+            case BitsPerPixel(value):
+                if not 0 < value < float("inf"):
+                    raise ValueError(f"a rate in bits per pixel is positive, got {value}")
+
+    def check_reader(self, reader: ImageFileReader) -> None:
+        """Refuse a file of another model.
+
+        Raises:
+            ValueError: Naming both fingerprints.
+        """
+        own = short_fingerprint(self.fingerprint)
+        if reader.header.model != own:
+            raise ValueError(
+                f"the file was written with model {reader.header.model}, this is model {own}: give the one that wrote "
+                "it"
+            )
+
+    def _image(
+        self, codes: Int64[np.ndarray, "rows columns levels"], header: ImageHeader
+    ) -> UInt8[Tensor, "_ height width"]:
+        image = torch.empty(header.channels, header.height, header.width, dtype=torch.uint8)
+        done = 0
+        for band in self.transform.decode(torch.from_numpy(codes), (header.height, header.width)):
+            image[:, done : done + band.shape[1]] = recoloured(band, header.channels)
+            done += band.shape[1]
+        return image
+
+    def _depths(
+        self, rate: ImageRate, header: ImageHeader, coded: _Coded
+    ) -> tuple[Int64[np.ndarray, "rows columns"] | int, str]:
+        """Depths of an image, one number for all if they are constant; and a note."""
+        levels = self.model.levels
+        match rate:
+            case Levels(count):
+                return count, ""
+            case Scale(value):
+                assert coded.importance is not None
+                return depths_at(coded.importance, value, levels), ""
+            case BitsPerPixel(value):
+                pixels = header.width * header.height
+                bits = int(value * pixels)
+                if coded.importance is None:
+                    sizes = [self._size(header, coded, depth) for depth in range(1, levels + 1)]
+                    depth = depth_for_bits(sizes, bits)
+                    return depth, _note(value, pixels, sizes[depth - 1], (sizes[0], sizes[-1]))
+                found = scale_for_bits(
+                    coded.importance,
+                    levels,
+                    bits,
+                    lambda depths: self._size(header, coded, depths),
+                    scales=self.model.allocation.scales,
+                )
+                return found.depths, _note(value, pixels, found.num_bytes, found.reach)
+
+    def _size(self, header: ImageHeader, coded: _Coded, depths: Int64[np.ndarray, "rows columns"] | int) -> int:
+        """Exact bytes of the file at depths."""
+        counted = Counted()
+        self._write(counted, header, coded, depths)
+        return counted.num_bytes
+
+    def _write(
+        self, target: Counted, header: ImageHeader, coded: _Coded, depths: Int64[np.ndarray, "rows columns"] | int
+    ) -> None:
+        if isinstance(depths, int):
+            header = replace(header, depth=depths)
+        with ImageFileWriter(target, header, tables=self.tables) as writer:
+            writer.write(codes_at(coded.codes, depths))
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> "ImageCodec":
+        """The codec in a folder, in a repository of a hub, or under the name of the one that comes with the package."""
+        return super().from_pretrained(located(Path(pretrained_model_name_or_path)), **options)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        write_image(save_directory, self.model, self.tables)
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, **options: Any) -> "ImageCodec":
+        return cls(*read_image_model(fetched(model_id, FILES, **options)))
+
+
+_LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, as JPEG has them
+
+
+def recoloured(image: UInt8[Tensor, "_ height width"], channels: int) -> UInt8[Tensor, "channels height width"]:
+    """An image as a model needs it: grey repeated, or colours as their brightness."""
+    if image.shape[0] == channels:
+        return image
+    if channels == 3:
+        return image.expand(3, -1, -1)
+    weights = torch.tensor(_LUMA).view(3, 1, 1)
+    return (image.float() * weights).sum(0, keepdim=True).round().clamp(0, 255).byte()
+
+
+def _numpy(coded: CodedImage) -> _Coded:
+    return _Coded(coded.codes.numpy(), None if coded.importance is None else coded.importance.numpy())
+
+
+def check_pixels(header: ImageHeader, most: int) -> None:
+    """Refuse an image that would not fit.
+
+    Raises:
+        FormatError: If it has more than so many pixels.
+    """
+    if (pixels := header.width * header.height) > most:
+        raise FormatError("header", f"an image of {pixels} pixels, more than max_pixels={most}: raise it if this is so")
+
+
+def _note(wanted: float, pixels: int, num_bytes: int, reach: tuple[int, int]) -> str:
+    """Empty, or why a rate was not met."""
+    found, least, most = (8 * size / pixels for size in (num_bytes, *sorted(reach)))
+    if abs(found - wanted) <= _PROMISED * wanted:
+        return ""
+    return (
+        f"{wanted:g} bits per pixel were asked for, {found:.3f} is nearest; the model reaches {least:.3f} to "
+        f"{most:.3f} here"
+    )

@@ -1,0 +1,43 @@
+"""Where the training of a model on patches starts: principal axes and closed-form codebooks."""
+
+from collections.abc import Iterable
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from codeword.codecs.image.model import ImageModel
+from codeword.nn.patch_codec import PatchDecoder, PatchEncoder, assign_axes
+from codeword.quantizers import ResidualQuantizer, VectorQuantizer
+from codeword.training.em import train
+from codeword.training.run import EMConfig
+
+_STEPS = 12  # of k-means for every level
+
+
+def can_seed(model: ImageModel) -> bool:
+    """Whether a model has linear parts and codewords of whole latents."""
+    quantizer = model.quantizer
+    plain = isinstance(quantizer, ResidualQuantizer) and all(isinstance(s, VectorQuantizer) for s in quantizer.stages)
+    return isinstance(model.encoder, PatchEncoder) and plain
+
+
+@torch.no_grad()
+def seed(
+    model: ImageModel, batches: Iterable[Float[Tensor, "batch channels height width"]], *, steps: int = _STEPS
+) -> None:
+    """Make a transform codec of a new model: the principal axes of patches, and k-means of what they see.
+
+    Args:
+        model: For which ``can_seed`` holds; its networks add nothing yet.
+        batches: Images from 0 to 1, of sides that are multiples of the step; some ten thousand patches are enough.
+        steps: Passes of k-means for every level.
+    """
+    encoder, decoder = model.encoder, model.decoder
+    assert isinstance(encoder, PatchEncoder) and isinstance(decoder, PatchDecoder)
+    patches = torch.cat([rearrange(encoder.patches(batch - 0.5), "b v h w -> (b h w) v") for batch in batches])
+    _, axes = torch.linalg.eigh(patches.double().t() @ patches.double())
+    axes = axes.flip(1)[:, : model.layout.latent].t().float()
+    assign_axes(encoder, decoder, axes)
+    train(model.quantizer, patches @ axes.t(), EMConfig(steps=steps))

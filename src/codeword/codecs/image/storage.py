@@ -1,0 +1,53 @@
+"""The folder of an image model: networks, entropy tables, and the fingerprint of what decodes."""
+
+from pathlib import Path
+
+from torch import nn
+
+from codeword.codecs.folders import digest, located_in, read_frame_tables, read_model, write_model
+from codeword.codecs.image.model import ImageModel
+from codeword.entropy.frames import FrameTables
+from codeword.quantizers.storage import training_only
+
+PHOTOS = "photos"  # the model that comes with the package
+SHIPPED = Path(__file__).parent / "shipped"
+KIND = "image"
+
+
+def fingerprint(model: ImageModel) -> str:
+    """SHA-256, in hexadecimal, of what turns codes into an image: decoder and quantizer."""
+    dropped = training_only(model)
+    return digest(
+        model, model.arguments(), lambda name: name.startswith(("decoder.", "quantizer.")) and name not in dropped
+    )
+
+
+def write_image(folder: Path, model: ImageModel, tables: FrameTables | None, *, half: bool = False) -> None:
+    """Write a model and its tables, as ``write_model`` does."""
+    write_model(folder, model, KIND, tables, half=half)
+
+
+def located(model: Path) -> Path:
+    """The folder of a model: the given one, or else that of a model of this name that comes with the package."""
+    return located_in(SHIPPED, model)
+
+
+def read_image_model(folder: Path) -> tuple[ImageModel, FrameTables | None]:
+    """Read a model and, where there are some, its tables.
+
+    Args:
+        folder: Where, or the name of a model that comes with the package.
+
+    Raises:
+        ValueError: In one line that names the folder, if it holds no model or a damaged one.
+    """
+    folder = located(folder)
+    advice = f"the folder that codeword train image made, or {PHOTOS}"
+    model = read_model(folder, KIND, lambda model: _image(folder, model).quantizer.sizes, advice=advice)
+    return _image(folder, model), read_frame_tables(folder)
+
+
+def _image(folder: Path, model: nn.Module) -> ImageModel:
+    if not isinstance(model, ImageModel):
+        raise ValueError(f"{folder} holds a {type(model).__name__}, not an image model")
+    return model
