@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from codeword.data.listing import BadItem
 
 _OPTIONAL = "(optional)"
+CODES = frozenset({".cw"})
 _NAMED = 20  # files that cannot be read
 ModelFolder: TypeAlias = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="MODEL")]]
 DataFile: TypeAlias = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DATA")]]
@@ -35,6 +36,7 @@ _FLOAT = PrimitiveConstructorSpec(
 )
 OptionalNumber: TypeAlias = Annotated[float | None, _FLOAT, tyro.conf.arg(help_behavior_hint=_OPTIONAL)]
 OptionalCount: TypeAlias = Annotated[int | None, _COUNT, tyro.conf.arg(help_behavior_hint=_OPTIONAL)]
+OptionalModel: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="MODEL", help_behavior_hint=_OPTIONAL)]
 OptionalPath: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint=_OPTIONAL)]
 
 
@@ -73,17 +75,24 @@ def check_folder(path: Path) -> None:
         raise ValueError(f"the folder {folder} cannot be written to: choose another, or change its permissions")
 
 
-def pairs(source: Path, out: Path, suffix: str, *, overwrite: bool) -> list[tuple[Path, Path]]:
-    """Inputs and their outputs: one of each, or all media or code files below a folder and their places in another.
+def pairs(
+    source: Path, out: Path, suffix: str, extensions: frozenset[str], *, overwrite: bool
+) -> list[tuple[Path, Path]]:
+    """Inputs and their outputs: one of each, or all of some kind below a folder and their places in another.
 
     What is there already is left out of a folder's work, so that an interrupted run goes on; standard error tells how
     many.
 
+    Args:
+        source: A file or a folder.
+        out: Likewise.
+        suffix: Of outputs in a folder.
+        extensions: Of the files of a folder that are inputs.
+        overwrite: Whether to do again what is there.
+
     Raises:
         ValueError: If only one of the two is a folder, or there is nothing to do it with.
     """
-    from codeword.data.audio_corpus import EXTENSIONS
-
     if not source.is_dir():
         if out.is_dir():
             raise ValueError(f"{out} is a folder: give the name of a file, or a folder of inputs")
@@ -91,10 +100,9 @@ def pairs(source: Path, out: Path, suffix: str, *, overwrite: bool) -> list[tupl
     if str(out) == "-" or (out.exists() and not out.is_dir()):
         what = "standard output" if str(out) == "-" else "a file"
         raise ValueError(f"{source} is a folder, so its outputs need one: {out} is {what}")
-    wanted = EXTENSIONS if suffix == ".cw" else {".cw"}
-    files = sorted(file for file in source.rglob("*") if file.suffix.lower() in wanted and file.is_file())
+    files = sorted(file for file in source.rglob("*") if file.suffix.lower() in extensions and file.is_file())
     if not files:
-        raise ValueError(f"{source} holds nothing to work on: looked for {', '.join(sorted(wanted))}")
+        raise ValueError(f"{source} holds nothing to work on: looked for {', '.join(sorted(extensions))}")
     # The whole name stays, since a.wav and a.mp3 may stand side by side.
     named = [(file, out / file.relative_to(source).parent / f"{file.name}{suffix}") for file in files]
     work = [(file, made) for file, made in named if overwrite or not made.exists()]

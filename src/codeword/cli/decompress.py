@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 import tyro
 
 from codeword.cli.common import (
+    CODES,
     OptionalCount,
+    OptionalModel,
     OptionalNumber,
     check_output,
     offering_salvage,
@@ -25,13 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Decompress:
-    """Turn a .cw file back into audio, or a folder of them."""
+    """Turn a .cw file back into audio or an image, or a folder of them."""
 
     source: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="CODES")]]
     """File of codes, - for standard input, or a folder."""
     out: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
-    """Audio: .wav, .flac or .ogg, - for WAV to standard output, or a folder, which gets .wav."""
-    model: Annotated[Path, tyro.conf.arg(metavar="MODEL")] = Path("speech-16k")
+    """Audio: .wav, .flac or .ogg; an image: .png, .jpg, .webp, .bmp, .tif; - for WAV or PNG to standard output; or a
+    folder, which gets .wav or .png."""
+    model: OptionalModel = None
     """Folder of the model that compressed it; unset, the one for speech that comes with codeword."""
     levels: OptionalCount = None
     """Use at most so many levels of every frame."""
@@ -48,16 +51,45 @@ class Decompress:
 
     def run(self) -> None:
         """Decompress one file, or all of a folder that are not there yet."""
-        from codeword.codecs.audio.codec import AudioCodec
+        from codeword.cli.kinds import kind_of_codes, no_image_model
 
         if self.salvage and (self.levels, self.start, self.stop) != (None, None, None):
             raise ValueError("--salvage decodes all that is left: leave out --levels, --start and --stop")
-        work = pairs(self.source, self.out, ".wav", overwrite=self.overwrite)
-        codec = AudioCodec.open(self.model)
+        if kind_of_codes(self.source, self.model) == "audio":
+            self._audio()
+        elif self.model is None:
+            raise no_image_model(self.source)
+        else:
+            self._images(self.model)
+
+    def _audio(self) -> None:
+        from codeword.codecs.audio.codec import AudioCodec
+        from codeword.codecs.audio.storage import SPEECH
+
+        work = pairs(self.source, self.out, ".wav", CODES, overwrite=self.overwrite)
+        codec = AudioCodec.open(self.model or Path(SPEECH))
         if self.source.is_dir():
             report_failures(work, lambda pair, place: self._one(codec, *pair, place=place))
             return
         self._one(codec, *work[0])
+
+    def _images(self, model: Path) -> None:
+        from codeword.cli.images import decompress_image
+        from codeword.codecs.image.codec import ImageCodec
+
+        given = {"levels": self.levels, "start": self.start, "stop": self.stop}
+        if strange := [name for name, value in given.items() if value is not None]:
+            raise ValueError(f"--{strange[0]} is not for images: leave it out")
+        work = pairs(self.source, self.out, ".png", CODES, overwrite=self.overwrite)
+        codec = ImageCodec.open(model)
+
+        def one(pair: tuple[Path, Path], _: str = "") -> None:
+            decompress_image(codec, *pair, salvage=self.salvage, overwrite=self.overwrite)
+
+        if self.source.is_dir():
+            report_failures(work, one)
+            return
+        one(work[0])
 
     def _one(self, codec: "AudioCodec", source: Path, out: Path, place: str = "") -> None:
         from codeword.data.audio_writer import AudioWriter

@@ -29,11 +29,12 @@ from codeword.cli.probe import Probe
 from codeword.cli.recipes import Recipes
 from codeword.cli.search import Search
 from codeword.cli.tokens import EvaluateTokens, Tokens
-from codeword.cli.train import TrainAudio, TrainVectors
+from codeword.cli.train import TrainAudio, TrainImage, TrainVectors
 
 VERBS = {
     "train vectors": TrainVectors,
     "train audio": TrainAudio,
+    "train image": TrainImage,
     "pretrain": Pretrain,
     "finetune": Finetune,
     "probe": Probe,

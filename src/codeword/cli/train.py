@@ -1,14 +1,19 @@
-"""``codeword train vectors`` and ``codeword train audio``."""
+"""``codeword train vectors``, ``codeword train audio`` and ``codeword train image``."""
 
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from codeword.cli.common import Column, DataFile, OptionalCount, OptionalPath, check_folder, print_table
+from codeword.recipes.names import Image as ImageName
+
+if TYPE_CHECKING:
+    from codeword.training.loop import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +67,9 @@ class TrainVectors:
         resumable = resume_file(self.out)
         if self.overwrite:
             resumable.unlink(missing_ok=True)
-        try:
-            with ExitStack() as stack:
-                bar = stack.enter_context(ProgressBar()) if sys.stderr and sys.stderr.isatty() else None
-                result = train(config, self.data, self.out, column=self.column, progress=bar)
-        except KeyboardInterrupt as stop:
-            again = f"; the same command goes on from {resumable}" if resumable.exists() else ""
-            raise type(stop)(f"interrupted, no model was written{again}") from None
+        with resumable_training(resumable), ExitStack() as stack:
+            bar = stack.enter_context(ProgressBar()) if sys.stderr and sys.stderr.isatty() else None
+            result = train(config, self.data, self.out, column=self.column, progress=bar)
         print_table(
             [
                 ("", "training", "validation"),
@@ -122,7 +123,7 @@ class TrainAudio:
             config = replace(config, loop=replace(config.loop, progress=False))
         if self.overwrite:
             rmtree(resumable, ignore_errors=True)
-        try:
+        with resumable_training(resumable):
             result = train(
                 config,
                 self.data if self.preset is None else scan(preset(self.preset, self.data)),
@@ -132,17 +133,71 @@ class TrainAudio:
                 dry_run=self.dry_run,
                 start_from=self.start_from,
             )
-        except KeyboardInterrupt as stop:
-            again = f"; the same command goes on from {resumable}" if resumable.exists() else ""
-            raise type(stop)(f"interrupted, no model was written{again}") from None
         print(result.report)
         best = "" if result.outcome.best is None else f", mel distance {result.outcome.best:.4f}"
         if self.dry_run:
-            print(
-                f"two steps and a validation run, {result.outcome.seconds_per_step:.2f} s a step; nothing was written"
-            )
+            print_dry_run(result.outcome)
         else:
             print(f"{self.out}: {result.codec.model.levels} levels, {result.outcome.step} steps{best}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainImage:
+    """Train an image codec on your own pictures."""
+
+    data: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="IMAGES")]]
+    """Folder of images, IDX or CIFAR files, tar shards, or a CSV manifest with a column path and perhaps split, group;
+    codeword data check says what is recognised."""
+    out: Annotated[Path, tyro.conf.arg(metavar="MODEL")]
+    """Folder of the trained model."""
+    recipe: ImageName = "photos"
+    """What to train: a codec of variable rate for photos, the VQ-VAE of the NSVQ paper, or one that shows that
+    everything runs."""
+    start_from: OptionalPath = None
+    """Model to go on from (fine-tuning)."""
+    steps: OptionalCount = None
+    """Steps: unset, the recipe's."""
+    dry_run: bool = False
+    """Make two steps and one validation, and write nothing."""
+    overwrite: bool = False
+    """Replace an existing model and start anew; without it, an interrupted training goes on."""
+
+    def run(self) -> None:
+        """Train and save."""
+        from dataclasses import replace
+        from shutil import rmtree
+
+        from codeword.recipes.image import recipe, resume_folder, train
+
+        check_model_folder(self.out, overwrite=self.overwrite)
+        config, resumable = recipe(self.recipe, steps=self.steps), resume_folder(self.out)
+        if sys.stderr is None or not sys.stderr.isatty():
+            config = replace(config, loop=replace(config.loop, progress=False))
+        if self.overwrite:
+            rmtree(resumable, ignore_errors=True)
+        with resumable_training(resumable):
+            result = train(config, self.data, self.out, dry_run=self.dry_run, start_from=self.start_from)
+        print(result.report)
+        if self.dry_run:
+            print_dry_run(result.outcome)
+        else:
+            best = "" if result.outcome.best is None else f", error {result.outcome.best:.6f}"
+            print(f"{self.out}: {result.codec.model.levels} levels, {result.outcome.step} steps{best}")
+
+
+@contextmanager
+def resumable_training(home: Path) -> Iterator[None]:
+    """An interrupted training says how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        again = f"; the same command goes on from {home}" if home.exists() else ""
+        raise type(stop)(f"interrupted, no model was written{again}") from None
+
+
+def print_dry_run(outcome: "Outcome") -> None:
+    """Say what a dry run did."""
+    print(f"two steps and a validation run, {outcome.seconds_per_step:.2f} s a step; nothing was written")
 
 
 def check_model_folder(out: Path, *, overwrite: bool) -> None:

@@ -2,6 +2,8 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +20,20 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
+_OPTIONS: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}}
 _DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's names for 16 bits of grey
 
 
-def read_image(item: Item | Path | str, *, channels: int | None = None) -> UInt8[Tensor, "channels height width"]:
+def read_image(
+    item: Item | Path | str | io.BytesIO, *, channels: int | None = None, name: str = "an image", on_white: bool = False
+) -> UInt8[Tensor, "channels height width"]:
     """An image, upright, without transparency; of a film of images the first.
 
     Args:
-        item: An item of a listing, or a file.
+        item: An item of a listing, a file, or the bytes of one.
         channels: 1 for grey, 3 for colour; by default what the file has.
+        name: What errors call bytes.
+        on_white: Whether transparency lets white through, instead of the colours that it hides.
 
     Raises:
         ImageError: In one line, if it is missing, damaged or no image.
@@ -34,45 +41,75 @@ def read_image(item: Item | Path | str, *, channels: int | None = None) -> UInt8
     """
     if channels not in (None, 1, 3):
         raise ValueError(f"an image has 1 channel or 3, got {channels}")
+    if isinstance(item, io.BytesIO):
+        return torch.from_numpy(_decode(item, name, channels, on_white=on_white))
     item = item if isinstance(item, Item) else Item(path=Path(item))
     if is_tar(item.path):
         member = MemberFile(item.path, item.place)
-        pixels = _decode(member, str(member), channels)
+        pixels = _decode(member, str(member), channels, on_white=on_white)
     elif holds_many(item.path):
         pixels = _recolour(array_image(item.path, item.place), channels)
     else:
-        pixels = _decode(item.path, str(item.path), channels)
+        pixels = _decode(item.path, str(item.path), channels, on_white=on_white)
     return torch.from_numpy(pixels)
 
 
-def png(pixels: UInt8[Tensor, "channels height width"]) -> bytes:
-    """The bytes of a PNG file of an image of 1 channel or 3."""
-    pillow = _pillow("a PNG file")
+def image_bytes(pixels: UInt8[Tensor, "channels height width"], kind: str = "PNG") -> bytes:
+    """The bytes of a file of an image of 1 channel or 3; lossless where the format can be.
+
+    Args:
+        pixels: The image.
+        kind: Pillow's name of the format.
+    """
+    pillow = _pillow(f"a {kind} file")
     array = pixels.permute(1, 2, 0).numpy(force=True)
     file = io.BytesIO()
-    pillow.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(file, "PNG")
+    pillow.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(file, kind, **_OPTIONS.get(kind, {}))
     return file.getvalue()
 
 
-def _decode(source: Path | io.BytesIO, name: str, channels: int | None) -> UInt8[np.ndarray, "channels height width"]:
-    pillow = _pillow(name)
-    from PIL import ImageOps
+@contextmanager
+def opened_image(source: Path | io.BytesIO, name: str) -> Iterator["Image"]:
+    """A Pillow image; whatever goes wrong with it is one line.
 
+    Raises:
+        ImageError: If it is missing, damaged or no image.
+    """
+    pillow = _pillow(name)
     try:
         with warnings.catch_warnings():
-            # About metadata; what makes an image unusable is an exception.
+            # About metadata and sizes; what makes an image unusable is an exception.
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", pillow.DecompressionBombWarning)
             with pillow.open(source) as image:
-                upright = _eight_bits(ImageOps.exif_transpose(image))
-                mode = upright.mode if channels is None else ("L" if channels == 1 else "RGB")
-                pixels = np.asarray(upright.convert(mode))
+                yield image
+    except ImageError:
+        raise
     except FileNotFoundError as error:
         raise ImageError(f"{name} does not exist") from error
     except Exception as error:  # decoders fail in any way at damaged files
         told = str(error).replace(repr(source), "it").replace(repr(str(source)), "it")
         raise ImageError(f"{name} is damaged or no image: {' '.join(told.split()) or type(error).__name__}") from error
+
+
+def _decode(
+    source: Path | io.BytesIO, name: str, channels: int | None, *, on_white: bool
+) -> UInt8[np.ndarray, "channels height width"]:
+    with opened_image(source, name) as image:
+        from PIL import ImageOps
+
+        turned = ImageOps.exif_transpose(image)
+        upright = _eight_bits(_on_white(turned) if on_white and turned.has_transparency_data else turned)
+        mode = upright.mode if channels is None else ("L" if channels == 1 else "RGB")
+        pixels = np.asarray(upright.convert(mode))
     return np.array(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), order="C")
+
+
+def _on_white(image: "Image") -> "Image":
+    """What is seen of a transparent image on white paper, grey if it is grey."""
+    pillow = _pillow("")
+    seen = image.convert("RGBA")
+    flat = pillow.alpha_composite(pillow.new("RGBA", seen.size, "white"), seen).convert("RGB")
+    return flat.convert("L") if image.mode in ("LA", "La", "L", "1") else flat
 
 
 def _eight_bits(image: "Image") -> "Image":

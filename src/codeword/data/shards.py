@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from codeword.data.image_arrays import holds_many
-from codeword.data.image_files import png, read_image
+from codeword.data.image_files import image_bytes, read_image
 from codeword.data.listing import Item, Listing
 from codeword.data.shard_listings import FORMAT, NOTICE, has_shards, index_entry, index_path, side_data
 from codeword.data.tar_members import is_tar, named_member
@@ -97,7 +97,7 @@ def _media(item: Item) -> tuple[str, bytes]:
         name, data = named_member(item.path, item.place)
         return Path(name).suffix.lower(), data
     if holds_many(item.path):
-        return ".png", png(read_image(item))
+        return ".png", image_bytes(read_image(item))
     return item.path.suffix.lower(), item.path.read_bytes()
 
 

@@ -111,7 +111,7 @@ class Allocation:
         """Levels that every vector spends, at least one."""
         return depth(importance, scale, self.gates)
 
-    def constant(self, depth: Int[Tensor, "*#batch"], places: Sequence[int]) -> Float[Tensor, "*batch gates"]:
+    def constant(self, depth: Int[Tensor, "*items"], places: Sequence[int]) -> Float[Tensor, "*places gates"]:
         """The gate of items that spend a depth everywhere.
 
         Args:

@@ -14,3 +14,4 @@ Pretraining = Literal[
     "smoke-video",
 ]
 Finetuning = Literal["audioset-2m", "audioset-20k", "esc50", "imagenet-1k", "kinetics-400", "small"]
+Image = Literal["photos", "vq-vae", "smoke"]
