@@ -17,8 +17,8 @@ class Inspect:
     """A .cw file, the folder of a model, an encoder, a tokenizer or a classifier, an index, or a checkpoint."""
 
     model: OptionalPath = None
-    """Folder of the audio model, whose tables tell the depths of a range-coded file; not needed for the one that comes
-    with codeword."""
+    """Folder of the audio or image model, whose tables tell the depths of a range-coded file; not needed for the one
+    that comes with codeword."""
 
     def run(self) -> None:
         """Read everything, check every checksum, print."""
@@ -26,13 +26,17 @@ class Inspect:
 
         tables = None
         if self.model is not None:
+            from codeword.cli.kinds import kind_of_model
             from codeword.codecs.audio.storage import read_audio
+            from codeword.codecs.image.storage import read_image_model
 
-            _, tables = read_audio(self.model)
+            read = read_image_model if kind_of_model(self.model) == "image" else read_audio
+            tables = read(self.model)[1]
         report = inspect_path(self.file, tables)
         for line in report.lines:
             print(line)
         if not report.intact:
             raise ValueError(
-                f"{self.file} is damaged; with --salvage, decode (vectors) and decompress (audio) read what is intact"
+                f"{self.file} is damaged; with --salvage, decode (vectors) and decompress (audio, images) read what is "
+                "intact"
             )

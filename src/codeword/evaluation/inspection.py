@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.audio.storage import SPEECH, located, read_tables
+from codeword.codecs.image.codec import ImageCodec
 from codeword.codecs.vectors import VectorCodec
 from codeword.entropy.frames import FrameTables
 from codeword.entropy.tables import TOTAL, CodeTables
@@ -24,6 +26,8 @@ from codeword.formats.audio_payload import AudioHeader
 from codeword.formats.container import MAGIC
 from codeword.formats.errors import FormatError
 from codeword.formats.fields import short_fingerprint
+from codeword.formats.image import KIND as IMAGE
+from codeword.formats.image import ImageFileReader
 from codeword.formats.inspection import inspect
 from codeword.formats.tokens import KIND as TOKENS
 from codeword.formats.tokens import TokenHeader
@@ -66,7 +70,8 @@ def inspect_path(path: Path, tables: FrameTables | None = None) -> PathReport:
         kind = str(_json((path / "config.json").read_text(errors="replace")).get("format")).removeprefix("codeword ")
         if kind in INSPECTED:
             return _whole(chain(INSPECTED[kind](path), [f"  bytes: {_bytes(path)}", f"  intact: {_NO_CHECKSUM}"]))
-        return _whole(_audio_model(path) if kind == AUDIO else _model(path))
+        of_media = {AUDIO: _audio_model, IMAGE: _image_model}
+        return _whole(of_media.get(kind, _model)(path))
     if not path.is_file():
         raise ValueError(f"{path} {'is no regular file' if path.exists() else 'does not exist'}: {_OURS}")
     with path.open("rb") as file:
@@ -90,6 +95,8 @@ def _container(path: Path, tables: FrameTables | None) -> PathReport:
         if found.kind == AUDIO:
             tables = tables or _shipped_tables(AudioHeader.from_fields(found.header))
             described = list(_audio(inspect_audio(path, tables), 8 * found.payload_bytes / 1000))
+        if found.kind == IMAGE:
+            described = list(_image(path, tables, found.file_bytes))
         if found.kind == TOKENS:
             described = list(_tokens(TokenHeader.from_fields(found.header)))
     except FormatError as error:
@@ -236,6 +243,41 @@ def _audio_model(path: Path) -> Iterator[str]:
     yield f"  frames: {model.frame_rate:g} per second of {model.hop} samples"
     yield f"  levels: {_short(quantizer.sizes)}, {'constant' if model.importance is None else 'variable'} depth"
     yield f"  rates: {model.frame_rate * math.log2(model.size) / 1000:.3f} kbps a level, packed"
+    yield f"  entropy tables: {'none, codes are packed' if codec.tables is None else 'yes, codes are range-coded'}"
+    yield f"  bytes: {_bytes(path)}"
+    yield f"  fingerprint: {short_fingerprint(codec.fingerprint)}"
+    yield f"  intact: {_NO_CHECKSUM}"
+
+
+def _image(path: Path, tables: FrameTables | None, file_bytes: int) -> Iterator[str]:
+    with ImageFileReader(path, tables=tables) as reader:
+        header = reader.header
+        yield f"model: {header.model}"
+        colours = "grey" if header.channels == 1 else "colour"
+        yield f"image: {header.width} x {header.height} pixels, {colours}"
+        yield f"latents: {header.columns} x {header.rows}, one for {header.step} x {header.step} pixels"
+        depth = "variable depth" if header.depth is None else f"constant depth {header.depth}"
+        yield f"levels: {_short(header.sizes)}, {depth}"
+        yield "payload: packed" if header.tables is None else f"payload: range-coded with tables {header.tables}"
+        yield f"bits per pixel: {8 * file_bytes / (header.width * header.height):.4f}"
+        known = header.tables is None or (tables and header.tables == short_fingerprint(tables.fingerprint()))
+        if not known:
+            yield "depths: coded with tables of the model, which were not given"
+            return
+        with suppress(FormatError):  # of a damaged file only the intact part is counted
+            depths = np.concatenate([np.count_nonzero(rows >= 0, axis=2).reshape(-1) for rows in reader])
+            yield f"depths: {depths.mean():.3f} levels on the average, {depths.min()} to {depths.max()}"
+
+
+def _image_model(path: Path) -> Iterator[str]:
+    codec = ImageCodec.open(path)
+    model = codec.model
+    colours = "grey" if model.channels == 1 else "colour"
+    yield f"{path}: image model, {colours}, {sum(p.numel() for p in model.parameters()):,} parameters"
+    yield f"  layout: {model.layout}"
+    yield f"  latents: one for {model.step} x {model.step} pixels"
+    yield f"  levels: {_short(model.quantizer.sizes)}, {'constant' if model.importance is None else 'variable'} depth"
+    yield f"  rates: up to {model.quantizer.bits_per_vector / model.step**2:.4f} bits per pixel, packed"
     yield f"  entropy tables: {'none, codes are packed' if codec.tables is None else 'yes, codes are range-coded'}"
     yield f"  bytes: {_bytes(path)}"
     yield f"  fingerprint: {short_fingerprint(codec.fingerprint)}"

@@ -14,37 +14,13 @@ from codeword.codecs.image.transform import ImageTransform
 from codeword.codecs.rates import Levels, Scale
 from codeword.formats.errors import FormatError
 from codeword.formats.image import ImageFileReader, ImageFileWriter
-from codeword.nn.patch_codec import assign_axes
-from codeword.quantizers import MovingAverage, ProductQuantizer, ResidualQuantizer, VectorQuantizer
-
-PATCH = PatchLayout(latent=16, dim=16, inner=16, encoder_blocks=1, decoder_blocks=2)
-
-
-def residual(dim=16, levels=4, size=16):
-    return ResidualQuantizer([VectorQuantizer(dim, size, learning=MovingAverage()) for _ in range(levels)])
-
-
-def smooth(height, width, channels=3, seed=0):
-    """Slopes and an edge, by arithmetic alone."""
-    row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    waves = [
-        127 + 80 * torch.sin((row * (k + 1) + column * 2 + seed) / 9) + 40 * (column > width // 2) for k in range(3)
-    ]
-    return torch.stack(waves[:channels]).clamp(0, 255).byte()
+from codeword.quantizers import ProductQuantizer, VectorQuantizer
+from contracts.image_models import PATCH, image_codec, residual, smooth
 
 
 @pytest.fixture(scope="module")
 def codec():
-    torch.manual_seed(0)
-    model = ImageModel(3, PATCH, residual(), importance=8)
-    axes = torch.linalg.qr(torch.randn(192, 16))[0].t()
-    assign_axes(model.encoder, model.decoder, axes)
-    torch.nn.init.normal_(model.decoder.last.weight, std=0.02)
-    for seed in range(3):
-        model.train()(smooth(96, 96, seed=seed).unsqueeze(0) / 255)
-    made = ImageCodec(model.eval())
-    made.learn_tables([smooth(120, 96, seed=seed) for seed in range(6)], [2.0, 4.0, 8.0])
-    return made
+    return image_codec()
 
 
 def written(codec, image, rate):

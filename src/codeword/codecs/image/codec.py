@@ -115,7 +115,7 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
         """
         return cls(*read_image_model(folder))
 
-    def learn_tables(self, images: Iterable[UInt8[Tensor, "channels height width"]], scales: Iterable[float]) -> None:
+    def learn_tables(self, images: Iterable[UInt8[Tensor, "_ _ _"]], scales: Iterable[float]) -> None:
         """Count the codes of training images at the scales in use, for range coding.
 
         Args:
