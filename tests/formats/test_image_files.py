@@ -1,8 +1,10 @@
 """Files of coded images: what is written comes back, from anywhere; damage is named and never believed."""
 
 import io
+import json
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeword.entropy.counting import GridCounter
+from codeword.entropy.frames import FrameTables
 from codeword.formats.container import ContainerWriter
 from codeword.formats.errors import FormatError
 from codeword.formats.image import KIND, ImageFileReader, ImageFileWriter
 from codeword.formats.image_payload import MAX_CHUNK_CODES, ImageHeader
+from codeword.formats.inspection import inspect
 
+GOLDEN = Path(__file__).parents[1] / "golden"
 SIZES = (8, 5, 3)
 
 
@@ -162,6 +167,27 @@ VARIANTS = {
     "packed": (written(picture(depth=3), header(depth=3)), picture(depth=3), None),
     "ranged": (written(picture(), header(), TABLES), picture(), TABLES),
 }
+
+
+@pytest.mark.parametrize("name", ["packed", "ranged"])
+def test_golden_file(name, update_golden):
+    """Files of every version ever released stay readable, and today's writer still makes the same bytes."""
+    path = GOLDEN / f"image_{name}_v1.cw"
+    data, codes, learned = VARIANTS[name]
+    if update_golden:
+        path.write_bytes(data)
+        if learned is not None:
+            counts = {key: table.tolist() for key, table in learned.arrays().items()}
+            path.with_suffix(".json").write_text(json.dumps(counts) + "\n")
+    stored = None
+    if path.with_suffix(".json").is_file():
+        arrays = json.loads(path.with_suffix(".json").read_text())
+        stored = FrameTables.from_arrays({key: np.array(table) for key, table in arrays.items()})
+    with ImageFileReader(path, tables=stored) as reader:
+        assert np.array_equal(reader.read_all(), codes)
+        again = written(codes, replace(reader.header, tables=None), stored)
+    assert inspect(path).intact
+    assert path.read_bytes() == again
 
 
 @settings(max_examples=150, deadline=None)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from codeword.entropy import depths
-from codeword.formats import audio, audio_payload, container, tokens, vector_payload, vectors
+from codeword.formats import audio, audio_payload, container, image, image_payload, tokens, vector_payload, vectors
 from codeword.formats.audio_payload import AudioHeader
+from codeword.formats.image_payload import ImageHeader
 from codeword.functional.radix import grouping
 
 PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
@@ -29,7 +30,7 @@ def dump(data):
 
 def test_the_examples_run_and_make_the_bytes_shown():
     dumps = [block for block in blocks("text") if block.startswith("0000")]
-    assert len(dumps) == 2
+    assert len(dumps) == 3
     for program, shown in zip(blocks("python"), dumps, strict=True):
         names = {}
         exec(compile(program, "formats.md", "exec"), names)
@@ -59,6 +60,9 @@ def test_the_table_of_groups_is_right():
         ("never more than 2^20 (1 048 576) codes", audio_payload.MAX_CHUNK_CODES),
         ("there are 1 to 255 channels", audio_payload.MAX_CHANNELS),
         ("and 1 to 64 levels", audio_payload.MAX_LEVELS),
+        ("as many as hold 65536 latents", image.CHUNK_PLACES),
+        ("there are 1 to 64 levels of sizes", image_payload.MAX_LEVELS),
+        ("at least, unless told otherwise, and never more than 2^20 (1 048 576) codes", image_payload.MAX_CHUNK_CODES),
         ("There are 1 to 255 sets", depths.MAX_SETS),
     ],
 )
@@ -73,9 +77,11 @@ def test_the_fields_are_those_of_the_code():
     described = AudioHeader(
         model="0" * 16, sample_rate=1, hop=1, sizes=(2,), channels=2, channel_mode="mid_side", tables="0" * 16
     )
+    pictured = ImageHeader(model="0" * 16, width=1, height=1, channels=1, step=1, sizes=(2,), tables="0" * 16)
     kinds = (
         vector_payload.VectorHeader.__dataclass_fields__,
         described.to_fields(),
+        pictured.to_fields(),
         tokens.TokenHeader.__dataclass_fields__,
     )
     assert named == [name for kind in kinds for name in sorted(kind)]

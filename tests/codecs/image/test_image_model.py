@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from codeword.codecs.image.layout import ResidualLayout
+from codeword.codecs.image.layout import PatchLayout, ResidualLayout
 from codeword.codecs.image.model import ImageModel
+from codeword.nn.patch_codec import assign_axes
 from codeword.quantizers import ProductQuantizer, ResidualQuantizer, VectorQuantizer
 from codeword.quantizers.storage import read_module, write_module
 
@@ -26,10 +27,20 @@ def test_images_of_any_size_come_back_in_their_size(size, channels):
     torch.testing.assert_close(made.decode(codes, size), made(images).vectors)
 
 
-@pytest.mark.parametrize("layout", [SMALL, ResidualLayout(latent=8, width=16, inner=4, blocks=1, halvings=3)])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        SMALL,
+        ResidualLayout(latent=8, width=16, inner=4, blocks=1, halvings=3),
+        PatchLayout(latent=8, patch=4, dim=6, inner=6, encoder_blocks=1, decoder_blocks=2),
+    ],
+)
 def test_reach_is_what_networks_depend_on(layout):
     """A changed pixel changes latents as far as the reach, one beyond it none; and likewise back."""
     encoder, decoder = layout.encoder(1).double(), layout.decoder(1).double()
+    for network in (encoder, decoder):
+        if hasattr(network, "last"):  # begins with nothing
+            torch.nn.init.normal_(network.last.weight)
     count = 2 * max(layout.reach) + 3
     middle, generator = count // 2, torch.Generator().manual_seed(0)
     latents = torch.randn(1, 8, count, count, generator=generator, dtype=torch.float64).requires_grad_()
@@ -45,6 +56,39 @@ def test_reach_is_what_networks_depend_on(layout):
 def _spread(touched, middle):
     places = touched.nonzero()
     return int((places - middle).abs().max())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_patch_layout_begins_as_an_orthonormal_transform(channels):
+    values = 16 * channels
+    layout = PatchLayout(latent=values, patch=4, dim=6, inner=6)
+    made = ImageModel(channels, layout, VectorQuantizer(values, 4))
+    assign_axes(made.encoder, made.decoder, torch.linalg.qr(torch.randn(values, values))[0])
+    images = torch.rand(2, channels, 9, 14)
+    torch.testing.assert_close(made.synthesise(made.analyse(images).latents, (9, 14)), images, atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match=f"a patch has {values} values, a latent 1 to as many features: got 49"):
+        ImageModel(channels, PatchLayout(latent=49, patch=4), VectorQuantizer(49, 4))
+
+
+def test_importance_decides_how_much_is_spent():
+    torch.manual_seed(0)
+    made = ImageModel(3, SMALL, ResidualQuantizer([VectorQuantizer(8, 16) for _ in range(4)]), importance=8)
+    images = torch.rand(2, 3, 20, 12)
+    made.train()(images)
+    made.eval()
+    importance = made.analyse(images).importance
+    assert importance.shape == (2, 5, 3)
+    for scale in (1.0, 5.0, 24.0):
+        codes = made(images, scale).codes
+        wanted = ((importance * scale).floor() + 1).clamp(1, 4)
+        assert torch.equal((codes >= 0).sum(-1), wanted.long())
+    assert torch.equal(made(images, torch.tensor([1.0, 24.0])).codes[0], made(images, 1.0).codes[0])
+    made(images, 5.0).vectors.square().sum().backward()
+    assert all(part.grad is not None for part in made.importance.parameters())
+    with pytest.raises(ValueError, match="scales lie between 1 and 24"):
+        made(images, 30.0)
+    with pytest.raises(ValueError, match="no importance net"):
+        model()(torch.rand(1, 3, 8, 8), 2.0)
 
 
 def test_networks_are_those_of_the_paper():

@@ -14,6 +14,7 @@ from codeword.quantizers.learning import Gradient
 from codeword.training.logging import read_log
 from codeword.training.loop import LOG, train
 from codeword.training.loop_config import LoopConfig
+from codeword.training.spending import SpendingDraw
 
 LAYOUT = ResidualLayout(latent=8, width=16, inner=4)
 LOOP = LoopConfig(steps=6, validate_every=3, checkpoint_every=2, log_every=1, progress=False, accelerator="cpu")
@@ -84,6 +85,63 @@ def test_similarity_is_a_loss_of_its_own():
     wanted = parts["mse"] + parts["quantizer"] + 0.5 * parts["unlike"]
     assert float(found.loss.detach()) == pytest.approx(wanted, rel=1e-5)
     assert 0 < parts["unlike"] < 1.5
+
+
+def variable(config=None):
+    torch.manual_seed(0)
+    quantizer = ResidualQuantizer([VectorQuantizer(8, 16) for _ in range(3)])
+    made = ImageModel(3, LAYOUT, quantizer, importance=8)
+    data = ImageCrops(pictures(), (16, 16), 8)
+    config = config or ImageTraining(relative=True, rate=0.5, spending=SpendingDraw(constant=0.25, full=0.1))
+    return ImageTask(made, data, config, held=pictures(6))
+
+
+def test_depths_follow_the_draw_and_the_rate_is_a_loss():
+    made = variable()
+    batch = next(made.batches(0, 0, 1))
+    found = made.train().step(batch, 0)
+    parts = {name: float(value.detach()) for name, value in found.metrics.items()}
+    model, draw = made.model, made.config.spending
+    scale, depth = draw.spending(0, 8, 3, model.allocation.scales)
+    images = from_bytes(batch.images)
+    with torch.no_grad():
+        importance = model.analyse(images).importance
+        wanted = model.allocation.depth(importance, scale.view(-1, 1, 1))
+        depths = torch.where(depth.view(-1, 1, 1) == 0, wanted, depth.view(-1, 1, 1))
+    assert parts["levels"] == pytest.approx(float(depths.float().mean()))
+    assert parts["rate"] == pytest.approx(float(importance[depth == 0].mean()), rel=1e-5)
+    found.loss.backward()
+    assert all(part.grad is not None for part in model.importance.parameters())
+
+
+def test_relative_errors_weigh_easy_images_as_hard_ones():
+    """Twice the pixels means twice the error of every image, and the same gradient of a relative loss."""
+    made = variable(ImageTraining(relative=True, rate=0.0, quantizer=0.0, spending=SpendingDraw(full=1.0)))
+    batch = next(made.batches(0, 0, 1))
+    found = made.train().step(batch, 0)
+    made.model.zero_grad()
+    with torch.no_grad():
+        images = from_bytes(batch.images)
+        codes = made.model(images).vectors
+        wanted = ((codes - images).square().mean((1, 2, 3)) + 1e-6).log().mean()
+    assert float(found.loss.detach()) == pytest.approx(float(wanted), rel=1e-3)
+
+
+def test_validation_looks_at_several_scales(tmp_path):
+    made = variable()
+    train(made, LOOP, tmp_path)
+    found = made.eval().validate()
+    levels = [found[f"levels_scale_{share:g}"] for share in (0.5, 1, 2, 4)]
+    assert levels == sorted(levels) and levels[0] < levels[-1] <= 3
+    errors = [measured(made.model, made.held, scale=3.0 * share)["loss"] for share in (0.5, 1, 2, 4)]
+    assert found["loss"] == pytest.approx(sum(errors) / 4)
+
+
+def test_variable_depth_and_a_draw_belong_together():
+    with pytest.raises(ValueError, match="needs a draw of scales: set spending"):
+        variable(ImageTraining())
+    with pytest.raises(ValueError, match="needs a draw of scales: set spending"):
+        task(QUANTIZERS["residual"](), ImageTraining(spending=SpendingDraw()))
 
 
 def test_bytes_come_back_and_what_is_beyond_is_cut():
