@@ -12,7 +12,7 @@ import torch
 
 from codeword.codecs.rates import Scale
 from codeword.evaluation import audio_takes
-from codeword.evaluation.audio_figures import quality_rows, rate_rows
+from codeword.evaluation.audio_figures import figures
 from codeword.evaluation.audio_listening import listen
 from codeword.evaluation.audio_report import write_report
 from codeword.evaluation.audio_results import AudioEvaluation, ClipInfo, Point, interval
@@ -66,7 +66,7 @@ def test_the_same_evaluation_gives_the_same_page(reported, tmp_path):
 
 
 def test_every_number_is_in_the_table(reported):
-    rows = quality_rows(reported.evaluation)
+    rows = figures(reported.evaluation).rows()
     assert len(rows) == 1 + len(reported.evaluation.points)
     for row, point in zip(rows[1:], reported.evaluation.points, strict=True):
         assert float(row[2].split()[0]) == pytest.approx(point.kbps.mean, abs=0.006)
@@ -168,7 +168,7 @@ def test_the_loudest_stretch_is_found(begins):
 
 
 def test_bits_for_the_same_quality():
-    rows = rate_rows(_many())
+    rows = figures(_many()).bd_rows()
     assert rows[0] == ["bits of variable depth", "SI-SDR", "log-mel distance"]
     told = {row[0]: row[1:] for row in rows[1:]}
     assert set(told) == {"beside constant depth", "beside Opus", "beside MP3", "beside AAC"}

@@ -1,7 +1,8 @@
-"""``codeword evaluate vectors`` and ``codeword evaluate audio``."""
+"""``codeword evaluate vectors``, ``codeword evaluate audio`` and ``codeword evaluate image``."""
 
 import shlex
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _OWN = ("si_sdr", "sdr", "mel", "stft", "waveform")
 _WHOLE = 0.0  # seconds that stand for all of a recording
+_BD_RATE = "BD-rate: bits for equal quality, less is better; none where curves share no quality or do not rise"
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,9 @@ class EvaluateAudio:
             codec = AudioCodec(codec.model)
         recordings = open_recordings(self.recordings, codec.model.sample_rate, selection, root=self.root)
         with progress_bar("evaluating", unit=" s") as progress:
-            found = evaluate(codec, recordings, measures, command=self._command(), progress=progress)
+            found = evaluate(
+                codec, recordings, measures, command=command_of(self, "audio", "model", "recordings"), progress=progress
+            )
         if self.out is not None:
             found.write(self.out)
         _print(found)
@@ -123,38 +127,109 @@ class EvaluateAudio:
 
         return (*map(Scale, self.scales), *map(Levels, self.levels), *map(Kbps, self.kbps))
 
-    def _command(self) -> str:
-        """The options that say what was measured."""
-        words = ["codeword", "evaluate", "audio", str(self.model), str(self.recordings)]
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name in ("model", "recordings", "out", "report", "overwrite") or value == field.default:
-                continue
-            words.append("--" + field.name.replace("_", "-"))
-            if value is not True:
-                words += map(str, value if isinstance(value, tuple) else (value,))
-        return shlex.join(words)
+
+@dataclass(frozen=True)
+class EvaluateImage:
+    """Measure rate and quality of an image model on images, perhaps beside JPEG and WebP.
+
+    Rates are those of whole files; what is measured was written to a file and read back.
+    """
+
+    model: ModelFolder
+    """Folder of an image model."""
+    images: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="IMAGES")]]
+    """Folder of images or any other data set of them; what is for training or validation is left out."""
+    scales: tuple[float, ...] = ()
+    """Scales to measure; with no scales, levels and bpp given, a usual set of scales and levels."""
+    levels: tuple[int, ...] = ()
+    """Constant depths to measure."""
+    bpp: tuple[float, ...] = ()
+    """Bits per pixel to aim at."""
+    peers: tuple[str, ...] = ()
+    """Of jpeg and webp, or all."""
+    packed: bool = False
+    """Pack codes at fixed width, although the model has entropy tables."""
+    items: OptionalCount = None
+    """How many images, spread evenly over all: unset, all."""
+    longest: OptionalCount = None
+    """Reduce larger images to about so many pixels, by whole numbers: unset, never."""
+    out: OptionalPath = None
+    """JSON file for all results."""
+    report: OptionalPath = None
+    """Page with curves, images, errors and codes, .html, in one file."""
+    overwrite: bool = False
+    """Replace existing files."""
+
+    def run(self) -> None:
+        """Measure, print, write."""
+        from codeword.codecs.image.codec import BitsPerPixel, ImageCodec
+        from codeword.codecs.rates import Levels, Scale
+        from codeword.evaluation.image import PEERS, evaluate
+        from codeword.evaluation.image_pictures import open_pictures
+        from codeword.evaluation.image_report import write_report
+        from codeword.evaluation.machine import machine
+
+        for path in (self.out, self.report):
+            if path is not None:
+                check_output(path, overwrite=self.overwrite, inputs=(self.model, self.images))
+        codec = ImageCodec.open(self.model)
+        if self.packed:
+            codec = ImageCodec(codec.model)
+        pictures = open_pictures(self.images, codec.model.channels, items=self.items, longest=self.longest)
+        with progress_bar("evaluating", unit=" images") as progress:
+            found = evaluate(
+                codec,
+                pictures,
+                rates=(*map(Scale, self.scales), *map(Levels, self.levels), *map(BitsPerPixel, self.bpp)),
+                peers=PEERS if self.peers == ("all",) else self.peers,
+                command=command_of(self, "image", "model", "images"),
+                machine=machine(("torch", "numpy", "pillow")),
+                progress=progress,
+            )
+        found = replace(found, skipped=pictures.skipped)
+        if self.out is not None:
+            found.write(self.out)
+        figures = found.figures()
+        print_titled({f"{len(found.images)} images": figures.rows(), _BD_RATE: figures.bd_rows()})
+        if found.skipped:
+            print(f"{len(found.skipped)} images were left out, such as: {found.skipped[0]}")
+        if self.report is not None:
+            write_report(found, codec, pictures.some(), self.report)
 
 
-def _print(found: "AudioEvaluation") -> None:
-    from codeword.evaluation.audio_figures import quality_rows, rate_rows
-    from codeword.evaluation.audio_table import code_rows
+def command_of(verb: object, kind: str, *positional: str) -> str:
+    """The options that say what was measured."""
+    words = ["codeword", "evaluate", kind, *(str(getattr(verb, name)) for name in positional)]
+    for field in fields(verb):  # pyrefly: ignore[bad-argument-type]
+        value = getattr(verb, field.name)
+        if field.name in (*positional, "out", "report", "overwrite") or value == field.default:
+            continue
+        words.append("--" + field.name.replace("_", "-"))
+        if value is not True:
+            words += map(str, value if isinstance(value, tuple) else (value,))
+    return shlex.join(words)
 
-    seconds = sum(clip.seconds for clip in found.clips)
-    tables = {
-        f"{len(found.clips)} recordings, {seconds:.0f} seconds in one channel at {found.sample_rate} Hz": quality_rows(
-            found
-        ),
-        "share of frames that spend each level, and perplexity over size of their codes": code_rows(found),
-        "BD-rate: bits for equal quality, less is better; none where curves share no quality or do not rise": rate_rows(
-            found
-        ),
-    }
+
+def print_titled(tables: Mapping[str, Sequence[Sequence[str]]]) -> None:
+    """Tables with more than a title line, each under its heading."""
     for title, rows in tables.items():
         if len(rows) > 1:
             print(title)
             print_table(rows)
             print()
+
+
+def _print(found: "AudioEvaluation") -> None:
+    from codeword.evaluation.audio_figures import figures
+    from codeword.evaluation.audio_table import code_rows
+
+    told, seconds = figures(found), sum(clip.seconds for clip in found.clips)
+    tables = {
+        f"{len(found.clips)} recordings, {seconds:.0f} seconds in one channel at {found.sample_rate} Hz": told.rows(),
+        "share of frames that spend each level, and perplexity over size of their codes": code_rows(found),
+        _BD_RATE: told.bd_rows(),
+    }
+    print_titled(tables)
     for peer in found.peers_absent:
         print(f"not measured: {peer}")
     if found.skipped:

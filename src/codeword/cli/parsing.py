@@ -18,7 +18,7 @@ from codeword.cli.decode import Decode
 from codeword.cli.decompress import Decompress
 from codeword.cli.demo import Demo
 from codeword.cli.encode import Encode
-from codeword.cli.evaluate import EvaluateAudio, EvaluateVectors
+from codeword.cli.evaluate import EvaluateAudio, EvaluateImage, EvaluateVectors
 from codeword.cli.export import ExportAudio
 from codeword.cli.extract import Extract
 from codeword.cli.finetune import EvaluateClassifier, Finetune
@@ -48,6 +48,7 @@ VERBS = {
     "search": Search,
     "evaluate vectors": EvaluateVectors,
     "evaluate audio": EvaluateAudio,
+    "evaluate image": EvaluateImage,
     "evaluate tokens": EvaluateTokens,
     "evaluate classifier": EvaluateClassifier,
     "inspect": Inspect,

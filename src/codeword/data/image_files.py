@@ -54,17 +54,20 @@ def read_image(
     return torch.from_numpy(pixels)
 
 
-def image_bytes(pixels: UInt8[Tensor, "channels height width"], kind: str = "PNG") -> bytes:
+def image_bytes(pixels: UInt8[Tensor, "channels height width"], kind: str = "PNG", **options: Any) -> bytes:
     """The bytes of a file of an image of 1 channel or 3; lossless where the format can be.
 
     Args:
         pixels: The image.
         kind: Pillow's name of the format.
+        options: Of Pillow's writer, in place of our own.
     """
     pillow = _pillow(f"a {kind} file")
     array = pixels.permute(1, 2, 0).numpy(force=True)
     file = io.BytesIO()
-    pillow.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(file, kind, **_OPTIONS.get(kind, {}))
+    pillow.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(
+        file, kind, **(_OPTIONS.get(kind, {}) | options)
+    )
     return file.getvalue()
 
 

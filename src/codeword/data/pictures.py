@@ -77,17 +77,28 @@ class Pictures(Sequence[Tensor]):
         return picture
 
     def _fitted(self, picture: UInt8[Tensor, "channels _ _"]) -> UInt8[Tensor, "channels height width"]:
-        height, width = picture.shape[1:]
         if self._longest is not None:
-            factor = min(max(height, width) // self._longest, min(height, width) // self._least)
-            if factor > 1:
-                reduced = F.avg_pool2d(picture.float().unsqueeze(0), factor)[0]
-                picture = reduced.round().clamp(0, 255).byte()
-                height, width = picture.shape[1:]
+            picture = reduced(picture, self._longest, least=self._least)
+        height, width = picture.shape[1:]
         missing = max(0, self._least - width), max(0, self._least - height)
         if any(missing):
             picture = F.pad(picture.float().unsqueeze(0), (0, missing[0], 0, missing[1]), mode="replicate")[0].byte()
         return picture
+
+
+def reduced(picture: UInt8[Tensor, "channels _ _"], longest: int, *, least: int = 1) -> UInt8[Tensor, "channels _ _"]:
+    """A picture made smaller by a whole number, averaging.
+
+    Args:
+        picture: Of any size.
+        longest: Pixels that the longer side shall have, or nearly twice as many.
+        least: Pixels that the shorter side keeps.
+    """
+    height, width = picture.shape[1:]
+    factor = min(max(height, width) // longest, min(height, width) // least)
+    if factor <= 1:
+        return picture
+    return F.avg_pool2d(picture.float().unsqueeze(0), factor)[0].round().clamp(0, 255).byte()
 
 
 def centre_crops(pictures: Sequence[Tensor], size: int, most: int) -> UInt8[Tensor, "items channels {size} {size}"]:

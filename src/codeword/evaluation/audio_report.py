@@ -89,13 +89,14 @@ def _listening(page: Page, evaluation: AudioEvaluation, codec: AudioCodec, recor
 
 
 def _quality(page: Page, evaluation: AudioEvaluation) -> None:
+    figures = audio_figures.figures(evaluation)
     page.heading("Quality against rate")
     page.paragraph(
         "Means over recordings; bands are 95 % confidence intervals of the mean, after Student's t. Rates stand on a "
         "logarithmic axis. Pointing at a mark shows its numbers."
     )
-    page.fragment(audio_figures.quality_charts(evaluation))
-    rows = audio_figures.rate_rows(evaluation)
+    page.fragment(figures.charts())
+    rows = figures.bd_rows()
     if rows:
         page.heading("Bits for the same quality")
         page.paragraph(
@@ -105,7 +106,7 @@ def _quality(page: Page, evaluation: AudioEvaluation) -> None:
         page.table(rows)
     page.heading("All numbers")
     page.paragraph("Mean over recordings, and half the width of its 95 % confidence interval.")
-    page.table(audio_figures.quality_rows(evaluation))
+    page.table(figures.rows())
 
 
 def _levels(page: Page, evaluation: AudioEvaluation) -> None:
