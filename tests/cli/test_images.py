@@ -190,3 +190,23 @@ def test_training_and_going_on(run, home):
     assert ran.code == 2
     assert "net has variable depth and 3 channels, the recipe constant depth and 3 channels" in ran.err
     assert torch.is_grad_enabled()
+
+
+def test_evaluation_beside_others(run, net, home):
+    (home / "photos").mkdir()
+    for number in range(2):
+        (home / "photos" / f"{number}.png").write_bytes(image_bytes(smooth(180, 180, seed=number)))
+    ran = run(f"evaluate image {net} photos --bpp 0.2 0.4 --levels 4 --peers jpeg --out a.json --report a.html")
+    assert (ran.code, ran.err) == (0, "")
+    assert "2 images" in ran.out and "quality=30" in ran.out and "constant depth" in ran.out
+    assert (home / "a.json").is_file() and "codeword evaluate image" in (home / "a.html").read_text()
+    before = sorted(home.iterdir())
+    for line, said in [
+        (f"evaluate image {net} photos --peers gif", "no codec 'gif'"),
+        (f"evaluate image {net} gone", "gone does not exist"),
+        (f"evaluate image {net} photos --out a.json", "a.json exists already"),
+        (f"evaluate image {net} photos --bpp 0", "positive"),
+    ]:
+        ran = run(line)
+        assert ran.code == 2 and said in ran.err and ran.err.count("\n") == 1
+    assert sorted(home.iterdir()) == before
