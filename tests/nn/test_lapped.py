@@ -39,6 +39,16 @@ def test_the_inverse_gives_back_all_but_the_ends_and_keeps_energy():
     torch.testing.assert_close(transform(quiet).square().sum((1, 2)), quiet.square().sum(1), rtol=1e-4, atol=0)
 
 
+@pytest.mark.parametrize("overlap", [2, 8, HOP])
+def test_frames_may_overlap_less(overlap):
+    transform, x = LappedTransform(HOP, overlap), waves(12 * HOP)
+    torch.testing.assert_close(transform.inverse(transform(x))[:, HOP:-HOP], x[:, HOP:-HOP], atol=ROUNDING, rtol=0)
+    reached = transform.basis.abs().amax(0) > 0
+    assert int(reached.sum()) == HOP + overlap
+    with pytest.raises(ValueError, match="an overlap is even, and at most the hop 16, got 18"):
+        LappedTransform(HOP, 18)
+
+
 def test_companding_is_undone():
     x = torch.linspace(-3, 3, 601)
     assert (expand(compand(x)) - x).abs().max() < 1e-3

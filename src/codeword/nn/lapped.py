@@ -23,10 +23,13 @@ class LappedTransform(nn.Module):
     r"""The modified discrete cosine transform with a sine window.
 
     .. math:: X_k = \sqrt{2 / H} \sum_n w_n x_n \cos \tfrac{\pi}{H} (n + \tfrac12 + \tfrac H2)(k + \tfrac12),
-        \qquad w_n = \sin \tfrac{\pi}{2 H} (n + \tfrac12), \quad n = 0 \ldots 2 H - 1
+        \qquad w_n = \sin \tfrac{\pi}{2 L} (n + \tfrac12 - \tfrac{H - L}2), \quad n = 0 \ldots 2 H - 1
+
+    where the window rises, over L samples; before that it is 0, after it 1, and it falls as it rose.
 
     Args:
         hop: H, even.
+        overlap: L, even, at most H, which is what it is if not given: a frame sees hop + overlap samples.
 
     Buffers:
         basis: All windowed cosines.
@@ -34,13 +37,16 @@ class LappedTransform(nn.Module):
 
     basis: Tensor
 
-    def __init__(self, hop: int):
+    def __init__(self, hop: int, overlap: int | None = None):
         super().__init__()
         if hop < 2 or hop % 2:
             raise ValueError(f"a lapped transform needs an even hop, got {hop}")
-        self.hop = hop
+        self.hop, self.overlap = hop, hop if overlap is None else overlap
+        if self.overlap % 2 or not 2 <= self.overlap <= hop:
+            raise ValueError(f"an overlap is even, and at most the hop {hop}, got {overlap}")
         place, line = torch.arange(2 * hop).double() + 0.5, torch.arange(hop).double() + 0.5
-        window = torch.sin(math.pi / (2 * hop) * place)
+        rise = ((place[:hop] - (hop - self.overlap) / 2) / self.overlap).clamp(0, 1)
+        window = torch.sin(math.pi / 2 * torch.cat([rise, rise.flip(0)]))
         basis = torch.cos(math.pi / hop * (place + hop / 2) * line.unsqueeze(1)) * window * math.sqrt(2 / hop)
         self.register_buffer("basis", basis.float(), persistent=False)
 

@@ -1,0 +1,94 @@
+r"""How likely every integer is that a line may be: mixtures of logistic distributions, and tables made of them once.
+
+.. math:: P(q) = \sum_j w_j \left[ \sigma\!\left(\tfrac{q + 1/2}{t_j}\right) - \sigma\!\left(\tfrac{q - 1/2}{t_j}\right)
+    \right], \qquad t_j = 2^{(d + a_j) / 2}
+
+where d is the energy of the line over the square of its step, in octaves; w_j and a_j follow from d and the band.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from codeword.codecs.speech.envelope import LEAST, MOST, NUM_CELLS, UNIT, middle_of
+from codeword.entropy.tables import quantize_histogram
+
+_LEAST_WIDTH = 0.05  # of a logistic, in steps
+_LEAST_MASS = 1e-9
+_TAIL = 2.0**-14  # mass beyond the integers that a table has symbols for
+_MOST_SYMBOLS = 4095
+_COUNTS = 2**40  # that a histogram of a distribution has
+
+
+class LineModel(nn.Module):
+    """Distributions of quantized lines.
+
+    Args:
+        bands: How many there are; every one has a mixture of its own.
+        parts: Logistics of a mixture.
+        hidden: Channels of the network that follows d.
+    """
+
+    def __init__(self, bands: int, parts: int = 3, hidden: int = 16):
+        super().__init__()
+        self.bands, self.parts = bands, parts
+        self.band = nn.Embedding(bands, hidden)
+        self.energy = nn.Linear(1, hidden)
+        self.out = nn.Linear(hidden, 2 * parts)
+        nn.init.zeros_(self.out.weight)
+        with torch.no_grad():
+            # Wide, middle and narrow parts; a logistic of the width 1 has the deviation pi / sqrt(3).
+            spread = torch.linspace(-3.0, 1.0, parts) - 2.0
+            self.out.bias.copy_(torch.cat([torch.zeros(parts), spread]))
+
+    def mixture(
+        self, ratio: Float[Tensor, "*places"], band: Int64[Tensor, "*#places"]
+    ) -> tuple[Float[Tensor, "*places parts"], Float[Tensor, "*places parts"]]:
+        """Logarithms of weights, and widths in steps.
+
+        Args:
+            ratio: Energy over the square of the step, in octaves.
+            band: Of every line.
+        """
+        # The network sees where the ratio lies within what tables are made for.
+        scaled = (ratio - LEAST / UNIT) / ((MOST - LEAST) / UNIT) * 2 - 1
+        hidden = torch.tanh(self.energy(scaled.clamp(-1, 1).unsqueeze(-1)) + self.band(band))
+        weights, shifts = self.out(hidden).chunk(2, -1)
+        widths = torch.exp2((ratio.unsqueeze(-1) + shifts) / 2)
+        return weights.log_softmax(-1), widths + _LEAST_WIDTH
+
+    def bits(
+        self, values: Float[Tensor, "*places"], ratio: Float[Tensor, "*places"], band: Int64[Tensor, "*#places"]
+    ) -> Float[Tensor, "*places"]:
+        """Bits of quantized lines; values between integers stand for what noise in place of rounding gives."""
+        weights, widths = self.mixture(ratio, band)
+        # From the far side of zero, where both sigmoids are small and their difference keeps its digits.
+        size = values.abs().unsqueeze(-1)
+        mass = torch.sigmoid((0.5 - size) / widths) - torch.sigmoid((-0.5 - size) / widths)
+        return -torch.logsumexp(weights + mass.clamp_min(_LEAST_MASS).log(), -1) / np.log(2)
+
+    @torch.no_grad()
+    def tables(self) -> list[list[Int64[np.ndarray, " symbols"]]]:
+        """For every band and cell the counts of -n, ..., n, and of all that lies beyond; they sum to 2**16."""
+        made: list[list[np.ndarray]] = []
+        ratio = torch.tensor([middle_of(cell) for cell in range(NUM_CELLS)])
+        for band in range(self.bands):
+            weights, widths = self.mixture(ratio, torch.full((NUM_CELLS,), band))
+            made.append([_table(w.exp().double(), t.double()) for w, t in zip(weights, widths, strict=True)])
+        return made
+
+
+def _table(weights: Float[Tensor, " parts"], widths: Float[Tensor, " parts"]) -> Int64[np.ndarray, " symbols"]:
+    def beyond(number: Tensor) -> Tensor:
+        """Mass above number + 1/2, of one side."""
+        return (weights * torch.sigmoid(-(number.unsqueeze(-1) + 0.5) / widths)).sum(-1)
+
+    numbers = torch.arange(_MOST_SYMBOLS // 2 + 1, dtype=torch.float64)
+    above = beyond(numbers)
+    most = int((2 * above > _TAIL).sum().clamp_max(_MOST_SYMBOLS // 2))
+    side = beyond(numbers[: most + 1] - 1) - above[: most + 1]  # of 0, ..., most; that of 0 is whole
+    escape = 2 * above[most]
+    shares = torch.cat([side[1:].flip(0), side, escape.view(1)])
+    histogram = (shares * _COUNTS).round().long().numpy() + 1
+    return quantize_histogram(histogram)
