@@ -68,7 +68,7 @@ def test_help_needs_no_torch():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("", "a command is needed: train vectors, train audio, pretrain, finetune, probe"),
+        ("", "a command is needed: train vectors, train audio, train image, pretrain, finetune, probe"),
         ("encod a b c", "there is no command 'encod', perhaps encode"),
         ("xyzzy", "there is no command 'xyzzy': codeword --help lists all"),
         ("--versio", "perhaps --version"),
@@ -80,9 +80,12 @@ def test_help_needs_no_torch():
         ("decode a b c --salvag", "perhaps --salvage"),
         ("train vectors x.npy", "missing from codeword train vectors: --out MODEL"),
         ("train vectors x.npy --out", "missing value for argument '--out'"),
-        ("train vector x.npy --out m", "codeword train takes vectors or audio, got 'vector', perhaps vectors"),
-        ("train", "codeword train takes vectors or audio, got nothing"),
-        ("evaluate model x.npy", "codeword evaluate takes vectors or audio or tokens or classifier, got 'model'"),
+        ("train vector x.npy --out m", "codeword train takes vectors or audio or image, got 'vector', perhaps vectors"),
+        ("train", "codeword train takes vectors or audio or image, got nothing"),
+        (
+            "evaluate model x.npy",
+            "codeword evaluate takes vectors or audio or image or tokens or classifier, got 'model'",
+        ),
         ("train vectors x.npy --out m --quantizer residul", "invalid choice 'residul'"),
         ("train vectors x.npy --out m --levels eight", "--levels: invalid literal for int() with base 10: 'eight'"),
         ("train vectors x.npy --out m --size 8.5", "error parsing --size"),

@@ -176,4 +176,4 @@ def test_bits_for_the_same_quality():
     assert all(-60 < saved < -5 for saved in constant)
     assert constant[0] == pytest.approx(constant[1], abs=0.11)
     assert told["beside Opus"][1] == "\N{EN DASH}"
-    assert rate_rows(_evaluation(*(point for point in _many().points if point.kind != "variable"))) == []
+    assert figures(_evaluation(*(point for point in _many().points if point.kind != "variable"))).bd_rows() == []

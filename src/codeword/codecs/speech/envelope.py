@@ -19,6 +19,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from codeword.quantizers.config import register
+
 UNIT = 64  # integers of an octave of energy
 SHARE = 256  # into which the way between two bands is cut
 GAMMA = 6  # eighths of the energy that the step follows
@@ -33,6 +35,7 @@ NUM_CELLS = (MOST - LEAST) // CELL + 1
 MEL_16 = (0, 5, 10, 17, 25, 34, 44, 56, 71, 88, 107, 130, 157, 189, 226, 269, 320)
 
 
+@register
 @dataclass(frozen=True, kw_only=True)
 class Bands:
     """How lines are joined to bands.
@@ -69,7 +72,7 @@ class Bands:
 
     @property
     def shares(self) -> Int64[np.ndarray, " lines"]:
-        """How far every line has come from that middle to the next, in 256ths: 0 before the first, 256 after the last."""
+        """The way of every line from that middle to the next, in 256ths: 0 before the first one, 256 past the last."""
         start, stop = self._middles[self.below], self._middles[self.below + 1]
         return ((SHARE * (self._places - start) + (stop - start) // 2) // (stop - start)).clip(0, SHARE)
 
