@@ -16,7 +16,7 @@ from codeword.functional.usage import histogram, perplexity, usage_rate
 from codeword.training.task import StepResult, Task
 
 _FOLLOWED = GAMMA / 8
-_STEPS = (-4.0, 0.0, 4.0)  # energies over steps that validation looks at, in octaves
+_STEPS = (-5.0, -2.0, 1.0)  # energies over steps that validation looks at, in octaves
 
 
 @runtime_checkable
@@ -43,8 +43,8 @@ class SpeechTraining:
 
     learning_rate: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
-    coarse: float = -4.0
-    fine: float = 5.0
+    coarse: float = -6.0
+    fine: float = 1.0
     quantizer: float = 1.0
     seed: int = 0
 
