@@ -95,10 +95,7 @@ class BlockWriter:
 
     def close(self) -> None:
         """Write what is pending and the footer. Closing again does nothing."""
-        if self._num_pending:
-            self._emit(np.concatenate(self._pending))
-            self._pending.clear()
-            self._num_pending = 0
+        self._flush()
         if self._total not in (None, self._num_written):
             raise ValueError(
                 f"the header promised {self._total} {self.what}, {self._num_written} were written: say the number that "
@@ -115,6 +112,13 @@ class BlockWriter:
     ) -> None:
         if kind is None:
             self.close()
+
+    def _flush(self) -> None:
+        """Write what is pending as a chunk."""
+        if self._num_pending:
+            self._emit(np.concatenate(self._pending))
+        self._pending.clear()
+        self._num_pending = 0
 
     def _emit(self, items: Int64[np.ndarray, "count *shape"]) -> None:
         self._container.write(self._payload.encode(items), len(items))

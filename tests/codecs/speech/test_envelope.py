@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from codeword.codecs.speech.envelope import (
+from codeword.codecs.speech.envelope import Envelope
+from codeword.functional.bands import (
     CELL,
     LEAST,
     MOST,
     NUM_CELLS,
     UNIT,
     Bands,
-    Envelope,
     cells,
     line_energies,
     middle_of,

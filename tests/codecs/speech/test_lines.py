@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from codeword.codecs.speech.envelope import NUM_CELLS, middle_of
 from codeword.codecs.speech.lines import LineModel
 from codeword.entropy.tables import TOTAL
+from codeword.functional.bands import NUM_CELLS, middle_of
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from codeword.codecs.speech.envelope import Bands
 from codeword.codecs.speech.model import SpeechModel
 from codeword.codecs.speech.training import SpeechTask, SpeechTraining
 from codeword.quantizers import (
@@ -21,7 +20,7 @@ from codeword.training.loop import LOG, train
 from codeword.training.loop_config import LoopConfig
 from codeword.types import Quantized
 
-BANDS = Bands(edges=(0, 2, 6, 14, 32))
+BANDS = (0, 2, 6, 14, 32)
 LOOP = LoopConfig(steps=6, validate_every=3, checkpoint_every=2, log_every=1, progress=False, accelerator="cpu")
 ALONE = Gradient(codebook=0.0, commitment=0.0)
 QUANTIZERS = {

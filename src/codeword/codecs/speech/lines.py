@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from codeword.codecs.speech.envelope import LEAST, MOST, NUM_CELLS, UNIT, middle_of
 from codeword.entropy.tables import quantize_histogram
+from codeword.functional.bands import LEAST, MOST, NUM_CELLS, UNIT, middle_of
 
 _LEAST_WIDTH = 0.05  # of a logistic, in steps
 _LEAST_MASS = 1e-9

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from codeword.codecs.speech.envelope import GAMMA, Bands, Envelope
+from codeword.codecs.speech.envelope import Envelope
 from codeword.codecs.speech.lines import LineModel
+from codeword.functional.bands import GAMMA, MEL_16, Bands
 from codeword.nn.lapped import LappedTransform
 from codeword.quantizers import Quantizer, VectorQuantizer
 from codeword.quantizers.config import register
@@ -44,7 +45,7 @@ class SpeechModel(nn.Module):
     ms, 20 ms apart, sixteen bands, and a mixture of logistic distributions that follows the decoded envelope.
 
     Args:
-        bands: How lines are joined.
+        edges: First line of every band, and the number of lines; the hop is as many samples.
         quantizer: Of envelopes in octaves; by default one codebook of 12 bits.
         parts: Logistic distributions in a mixture.
         sample_rate: Samples per second.
@@ -53,7 +54,7 @@ class SpeechModel(nn.Module):
 
     def __init__(
         self,
-        bands: Bands | None = None,
+        edges: tuple[int, ...] = MEL_16,
         quantizer: Quantizer | None = None,
         *,
         parts: int = 3,
@@ -61,7 +62,7 @@ class SpeechModel(nn.Module):
         overlap: int = 160,
     ):
         super().__init__()
-        bands = bands or Bands()
+        bands = Bands(edges=edges)
         self.sample_rate, self.parts = sample_rate, parts
         self.transform = LappedTransform(bands.lines, overlap)
         self.envelope = Envelope(bands)
@@ -122,7 +123,7 @@ class SpeechModel(nn.Module):
 
     def arguments(self) -> dict[str, object]:
         return {
-            "bands": self.envelope.bands,
+            "edges": self.envelope.bands.edges,
             "quantizer": self.quantizer,
             "parts": self.parts,
             "sample_rate": self.sample_rate,

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from codeword.codecs.speech.envelope import GAMMA
 from codeword.codecs.speech.model import SpeechModel
+from codeword.functional.bands import GAMMA
 from codeword.functional.usage import histogram, perplexity, usage_rate
 from codeword.training.task import StepResult, Task
 

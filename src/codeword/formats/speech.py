@@ -1,0 +1,259 @@
+"""Files of speech under envelopes: the kind ``speech`` of the ``.cw`` container.
+
+step, codes (levels), values (lines) of every frame -> blocks of frames of one step -> payload -> chunks
+
+A payload is the step of its frames, two bytes with a sign, and one message of ``codeword.entropy.lines``.
+"""
+
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Int64, Integer
+
+from codeword.entropy.lines import LineCoder, SpeechTables
+from codeword.formats.blocks import BlockReader, BlockWriter
+from codeword.formats.container import MAX_CHUNK_ITEMS, MAX_ITEMS, BinaryReader, BinaryWriter
+from codeword.formats.errors import FormatError
+from codeword.formats.fields import (
+    MAX_INTEGER,
+    SHORT,
+    is_count,
+    is_fingerprint,
+    short_fingerprint,
+    size_runs,
+    sizes_of_runs,
+)
+from codeword.functional.bits import MAX_WIDTH
+
+KIND = "speech"
+CHUNK_SECONDS = 40
+MAX_LEVELS = 64
+MAX_CHUNK_NUMBERS = 2**22
+_STEP = struct.Struct("<h")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechHeader:
+    """The description of a file of speech.
+
+    Attributes:
+        model: Fingerprint of the model that made the codes, its first 16 hexadecimal digits.
+        sample_rate: Samples per second.
+        lines: Of a frame, which stands for as many samples.
+        sizes: Codebook size of every level of the envelope.
+        num_samples: Length of the signal; ``None`` if it was not known when the file was begun, and ends with a frame.
+        tables: Fingerprint of the model's tables, 16 digits; the writer fills it in.
+    """
+
+    model: str
+    sample_rate: int
+    lines: int
+    sizes: tuple[int, ...]
+    num_samples: int | None = None
+    tables: str = "0" * SHORT
+
+    def __post_init__(self) -> None:
+        _check_fields(asdict(self))
+
+    @property
+    def levels(self) -> int:
+        """Codes of an envelope."""
+        return len(self.sizes)
+
+    @property
+    def numbers(self) -> int:
+        """Of a frame in memory: its step, the codes of its envelope, and its lines."""
+        return 1 + self.levels + self.lines
+
+    @property
+    def max_frames(self) -> int:
+        """Frames that one chunk may hold."""
+        return min(MAX_CHUNK_ITEMS, MAX_CHUNK_NUMBERS // self.numbers)
+
+    def to_fields(self) -> dict[str, object]:
+        """The header fields of the container."""
+        shape = [self.sample_rate, self.lines, self.num_samples, *size_runs(self.sizes)]
+        return {"a": shape, "m": self.model, "t": self.tables}
+
+    @classmethod
+    def from_fields(cls, found: Mapping[str, object]) -> "SpeechHeader":
+        """Undo :meth:`to_fields`.
+
+        Raises:
+            FormatError: If a field is missing, unknown or wrong.
+        """
+        shape = found.get("a")
+        if set(found) != {"a", "m", "t"} or not isinstance(shape, list) or len(shape) < 5:
+            raise FormatError("header", f"a file of speech has the fields a, m and t, this one has {found}")
+        values: dict[str, Any] = dict(zip(("sample_rate", "lines", "num_samples"), shape, strict=False))
+        values |= {"model": found["m"], "tables": found["t"]}
+        try:
+            values["sizes"] = sizes_of_runs(shape[3:], MAX_LEVELS)
+            _check_fields(values)
+        except ValueError as error:
+            raise FormatError("header", str(error)) from error
+        header = cls(**values)
+        if header.to_fields() != found:
+            raise FormatError("header", f"a file of speech spells its fields in the shortest way, this one has {found}")
+        return header
+
+
+def _check_fields(values: Mapping[str, Any]) -> None:
+    """Refuse values that no file may have; they may come from a file and be of any type."""
+    sizes, samples = values["sizes"], values["num_samples"]
+    lined = is_count(values["lines"], 2, 2**16)
+    rules = {
+        "a sample_rate from 1 to 2**31 - 1": is_count(values["sample_rate"], 1, MAX_INTEGER),
+        "2 to 2**16 lines": lined,
+        f"1 to {MAX_LEVELS} sizes, each from 1 to 2**{MAX_WIDTH}": 1 <= len(sizes) <= MAX_LEVELS
+        and all(is_count(size, 1, 2**MAX_WIDTH) for size in sizes),
+        "a num_samples that is a count or null": samples is None
+        or (lined and is_count(samples, 0, MAX_ITEMS * values["lines"])),
+        "the fingerprint of a model, 16 hexadecimal digits": is_fingerprint(values["model"], SHORT),
+        "tables with a fingerprint of 16 hexadecimal digits": is_fingerprint(values["tables"], SHORT),
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            raise ValueError(f"a file of speech needs {rule}, got {dict(values)}")
+
+
+class SpeechPayload:
+    """Frames of one chunk <-> bytes. Frames given to it have been checked by :func:`check_speech`.
+
+    Args:
+        header: What the file says about itself.
+        tables: The model's tables.
+    """
+
+    def __init__(self, header: SpeechHeader, tables: SpeechTables | None) -> None:
+        if tables is None:
+            raise ValueError("a file of speech needs the tables that are stored with its model: pass tables=")
+        if (found := short_fingerprint(tables.fingerprint())) != header.tables:
+            raise ValueError(f"the file was written with tables {header.tables}, another model has {found}")
+        if tables.sizes != header.sizes or tables.bands.lines != header.lines:
+            raise ValueError(
+                f"the tables are for sizes {tables.sizes} and {tables.bands.lines} lines, the file has {header.sizes} "
+                f"and {header.lines}"
+            )
+        self._levels, self._coder = header.levels, LineCoder(tables)
+
+    def encode(self, codes: Int64[np.ndarray, "frames numbers"]) -> bytes:
+        """Frames to bytes."""
+        steps, of_envelope, values = np.split(codes, [1, 1 + self._levels], axis=1)
+        return _STEP.pack(int(steps[0, 0])) + self._coder.encode(of_envelope, values, steps[:, 0])
+
+    def decode(self, data: bytes, count: int) -> Int64[np.ndarray, "{count} numbers"]:
+        """Bytes to frames; ``ValueError`` on bytes that :meth:`encode` never makes."""
+        if len(data) < _STEP.size:
+            raise ValueError("the step is missing")
+        steps = np.full((count, 1), _STEP.unpack_from(data)[0], dtype=np.int64)
+        of_envelope, values = self._coder.decode(data[_STEP.size :], steps[:, 0])
+        return np.concatenate([steps, of_envelope, values], axis=1)
+
+
+def check_speech(
+    frames: Integer[np.ndarray, "frames numbers"], header: SpeechHeader
+) -> Int64[np.ndarray, "frames numbers"]:
+    """A copy of ``frames`` as int64, if a file with this header can hold them.
+
+    Raises:
+        ValueError: Naming what it cannot hold.
+    """
+    if frames.shape[1] != header.numbers:
+        raise ValueError(f"frames have {frames.shape[1]} numbers, the file has {header.numbers}")
+    frames = frames.astype(np.int64)
+    steps, of_envelope = frames[:, :1], frames[:, 1 : 1 + header.levels]
+    if frames.size and not -(2**15) <= steps.min() <= steps.max() < 2**15:
+        raise ValueError(f"steps have 16 bits, got {steps.min()} to {steps.max()}")
+    if (wrong := (of_envelope < 0) | (of_envelope >= np.array(header.sizes))).any():
+        frame, level = (int(axis[0]) for axis in np.nonzero(wrong))
+        raise ValueError(
+            f"codes[{frame}, {level}] = {of_envelope[frame, level]} is outside the codebook sizes {header.sizes}"
+        )
+    return frames
+
+
+class SpeechFileWriter(BlockWriter):
+    """Writes frames as they come; the contract is that of ``BlockWriter``.
+
+    Args:
+        file: Where the bytes go, a pipe or a file; the caller closes it.
+        header: What the file says about itself.
+        tables: The model's tables.
+        chunk_frames: Frames per chunk; 40 seconds if not given.
+    """
+
+    what: ClassVar[str] = "frames"
+
+    def __init__(
+        self, file: BinaryWriter, header: SpeechHeader, *, tables: SpeechTables, chunk_frames: int | None = None
+    ) -> None:
+        self.header = replace(header, tables=short_fingerprint(tables.fingerprint()))
+        if chunk_frames is None:
+            chunk_frames = max(1, CHUNK_SECONDS * header.sample_rate // header.lines)
+        self._step: int | None = None
+        super().__init__(
+            file,
+            KIND,
+            self.header.to_fields(),
+            SpeechPayload(self.header, tables),
+            chunk_items=min(chunk_frames, header.max_frames),
+            total=None,
+        )
+
+    def write(self, frames: Integer[np.ndarray, "frames numbers"]) -> None:
+        """Append frames: step, codes of the envelope, lines in steps. All frames of a chunk have the same step."""
+        checked = check_speech(frames, self.header)
+        for part in np.split(checked, np.flatnonzero(np.diff(checked[:, 0])) + 1):
+            if len(part) and part[0, 0] != self._step:
+                self.flush()
+                self._step = int(part[0, 0])
+            self._write(part)
+
+    def flush(self) -> None:
+        """Write all frames so far as a chunk, for a listener at the other end of a pipe."""
+        self._flush()
+
+
+class SpeechFileReader(BlockReader):
+    """Reads a file of speech, frames of :attr:`SpeechHeader.numbers`; the contract is that of ``BlockReader``.
+
+    Args:
+        source: A path, or an open binary file or pipe; the container starts where it stands.
+        tables: The model's tables; needed to decode, not to open.
+
+    Attributes:
+        header: What the file says about itself.
+
+    Raises:
+        FormatError: If the header is damaged, or this is another kind of file.
+    """
+
+    what: ClassVar[str] = "frames"
+    free_codes: ClassVar[int] = MAX_CHUNK_NUMBERS
+
+    def __init__(self, source: str | os.PathLike[str] | BinaryReader, *, tables: SpeechTables | None = None) -> None:
+        super().__init__(source, KIND)
+        self._tables = tables
+
+    def _open_header(self) -> None:
+        self.header = SpeechHeader.from_fields(self._source.header.fields)
+
+    def _open_payload(self) -> SpeechPayload:
+        return SpeechPayload(self.header, self._tables)
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return (self.header.numbers,)
+
+    @property
+    def _total(self) -> int | None:
+        return None
+
+    @property
+    def _most(self) -> int:
+        return self.header.max_frames
