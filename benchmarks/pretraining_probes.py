@@ -132,8 +132,8 @@ def probed(data: Path, kind: str, folder: Path, seed: int) -> Iterator[dict[str,
             }
 
 
-def again(data: Path, kind: str) -> None:
-    """Train the recipe itself once more, and print what it reaches beside what was found before.
+def again(data: Path, kind: str) -> Iterator[dict[str, object]]:
+    """Train the recipe itself once more: what it reaches beside what was found before, perhaps on another machine.
 
     The encoder is kept for the other benchmarks, unless they have one.
     """
@@ -144,11 +144,13 @@ def again(data: Path, kind: str) -> None:
     before = [row for row in known() if (row["kind"], row["variant"], row["seed"]) == (kind, VARIANTS[0], 0)]
     for row in probed(data, kind, folder, 0):
         same = [one for one in before if all(one[key] == row[key] for key in ("task", "encoder", "pooling", "probe"))]
-        recorded = ", ".join(f"{one['figure']:.4f} before" for one in same) or "not measured before"
+        recorded = same[0]["figure"] if same else None
+        told = "not measured before" if recorded is None else f"{recorded:.4f} before"
         print(
-            f"{row['task']}, {row['encoder']}, {row['pooling']}, {row['probe']}: {row['figure']:.4f} ({recorded})",
+            f"{row['task']}, {row['encoder']}, {row['pooling']}, {row['probe']}: {row['figure']:.4f} ({told})",
             flush=True,
         )
+        yield {**{key: value for key, value in row.items() if key != "validation"}, "before": recorded}
     if not (kept := RUNS / folder.name).exists():
         RUNS.mkdir(parents=True, exist_ok=True)
         folder.rename(kept)
@@ -187,8 +189,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.again:
-        for kind in arguments.only or RECIPES:
-            again(arguments.data, kind)
+        rows = [row for kind in arguments.only or RECIPES for row in again(arguments.data, kind)]
+        print(f"wrote {write('pretraining_again', rows)}")
         return
     for seed in range(arguments.seeds):
         for variant in arguments.variant or VARIANTS:

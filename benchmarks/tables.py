@@ -17,6 +17,7 @@ from benchmarks.audio_tables import (
 )
 from benchmarks.pages import ROOT, read, source, table
 from benchmarks.pretraining_tables import (
+    pretraining_again,
     pretraining_baselines,
     pretraining_few,
     pretraining_probes,
@@ -150,6 +151,7 @@ SECTIONS = {
     "Variable and constant depth": audio_variable,
     "The speech model": audio_shipped,
     "Pretrained encoders": pretraining_probes,
+    "Pretrained encoders on another processor": pretraining_again,
     "Few labels": pretraining_few,
     "Simple features beside pretrained ones": pretraining_baselines,
     "Speed of pretraining": pretraining_speed,

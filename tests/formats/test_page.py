@@ -9,9 +9,20 @@ import numpy as np
 import pytest
 
 from codeword.entropy import depths
-from codeword.formats import audio, audio_payload, container, image, image_payload, tokens, vector_payload, vectors
+from codeword.formats import (
+    audio,
+    audio_payload,
+    container,
+    image,
+    image_payload,
+    speech,
+    tokens,
+    vector_payload,
+    vectors,
+)
 from codeword.formats.audio_payload import AudioHeader
 from codeword.formats.image_payload import ImageHeader
+from codeword.functional import bands
 from codeword.functional.radix import grouping
 
 PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
@@ -64,6 +75,10 @@ def test_the_table_of_groups_is_right():
         ("there are 1 to 64 levels of sizes", image_payload.MAX_LEVELS),
         ("at least, unless told otherwise, and never more than 2^20 (1 048 576) codes", image_payload.MAX_CHUNK_CODES),
         ("There are 1 to 255 sets", depths.MAX_SETS),
+        ("chunk holds 40 seconds unless told otherwise, and never more than 2^22", speech.CHUNK_SECONDS),
+        ("never more than 2^22 (4 194 304) numbers", speech.MAX_CHUNK_NUMBERS),
+        ("(min(max(*e* - *x*, -512), 768) + 512) div 32", bands.CELL),
+        ("768) + 512) div 32", bands.MOST),
     ],
 )
 def test_the_limits_are_those_of_the_code(text, value):
@@ -78,10 +93,12 @@ def test_the_fields_are_those_of_the_code():
         model="0" * 16, sample_rate=1, hop=1, sizes=(2,), channels=2, channel_mode="mid_side", tables="0" * 16
     )
     pictured = ImageHeader(model="0" * 16, width=1, height=1, channels=1, step=1, sizes=(2,), tables="0" * 16)
+    spoken = speech.SpeechHeader(model="0" * 16, sample_rate=1, lines=2, sizes=(2,))
     kinds = (
         vector_payload.VectorHeader.__dataclass_fields__,
         described.to_fields(),
         pictured.to_fields(),
+        spoken.to_fields(),
         tokens.TokenHeader.__dataclass_fields__,
     )
     assert named == [name for kind in kinds for name in sorted(kind)]
