@@ -23,7 +23,8 @@ def pretraining_probes() -> str:
     title = ["random", "iteration 1", "iteration 2", "gain over random", "least gain", "seeds"]
     return (
         "Share of test items whose class is found from frozen features, mean and deviation over seeds. The recipes "
-        "`small-image`, `small-audio` and `small-video`: a transformer of 4 blocks of 128, minutes of one core.\n\n"
+        "`small-image`, `small-audio` and `small-video`: a transformer of 4 blocks of 128, minutes of one core. Most runs "
+        "are of an AMD EPYC, the last ones of an Intel Xeon.\n\n"
         + table(["task", "tokens", "pooling", "probe", *title], rows)
         + "\n"
         + source(result)
@@ -41,8 +42,8 @@ def pretraining_again() -> str:
     changes = [abs(row["figure"] - row["before"]) for row in result["rows"] if row["encoder"] == "iteration 2"]
     about = (
         "Seed 0 once more on another processor, an Intel Xeon beside an AMD EPYC, whose figures stand in brackets. "
-        "Sums in another order are enough: after some thousand steps the same seed is another sample. Figures of single "
-        f"runs mean no more than that, {fmean(changes):.3f} on the average after two iterations and "
+        "Sums in another order are enough: after some thousand steps the same seed is another sample. Figures of "
+        f"single runs mean no more than that, {fmean(changes):.3f} on the average after two iterations and "
         f"{max(changes):.3f} at most.\n\n"
     )
     return about + table(["task", "pooling", "probe", *encoders], rows) + "\n" + source(result)
