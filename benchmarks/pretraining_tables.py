@@ -23,8 +23,8 @@ def pretraining_probes() -> str:
     title = ["random", "iteration 1", "iteration 2", "gain over random", "least gain", "seeds"]
     return (
         "Share of test items whose class is found from frozen features, mean and deviation over seeds. The recipes "
-        "`small-image`, `small-audio` and `small-video`: a transformer of 4 blocks of 128, minutes of one core. Most runs "
-        "are of an AMD EPYC, the last ones of an Intel Xeon.\n\n"
+        "`small-image`, `small-audio` and `small-video`: a transformer of 4 blocks of 128, minutes of one core. Most "
+        "runs are of an AMD EPYC, the last ones of an Intel Xeon.\n\n"
         + table(["task", "tokens", "pooling", "probe", *title], rows)
         + "\n"
         + source(result)
