@@ -24,6 +24,20 @@ def short_fingerprint(fingerprint: str) -> str:
     return fingerprint[:SHORT]
 
 
+def check_model(written: str, fingerprint: str) -> None:
+    """Refuse a file of another model.
+
+    Args:
+        written: The short fingerprint in the file.
+        fingerprint: Of the model that is there.
+
+    Raises:
+        ValueError: Naming both.
+    """
+    if written != (own := short_fingerprint(fingerprint)):
+        raise ValueError(f"the file was written with model {written}, this is model {own}: give the one that wrote it")
+
+
 def size_runs(sizes: Sequence[int]) -> list[int]:
     """Codebook sizes as runs, (how many, size) one after the other: eight times 1024 is [8, 1024]."""
     return [number for size, run in groupby(sizes) for number in (len(list(run)), size)]

@@ -27,7 +27,7 @@ from codeword.formats.audio import AudioFileReader, AudioFileWriter
 from codeword.formats.audio_payload import AudioHeader
 from codeword.formats.container import ENTRY, BinaryWriter
 from codeword.formats.counted import Counted
-from codeword.formats.fields import short_fingerprint
+from codeword.formats.fields import check_model, short_fingerprint
 from codeword.functional.rate import codes_at, depth_for_bits, depths_at, scale_for_bits
 from codeword.quantizers.storage import card, fetched
 
@@ -202,12 +202,7 @@ class AudioCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
         Raises:
             ValueError: Naming both fingerprints.
         """
-        own = short_fingerprint(self.fingerprint)
-        if reader.header.model != own:
-            raise ValueError(
-                f"the file was written with model {reader.header.model}, this is model {own}: give the one that wrote "
-                "it"
-            )
+        check_model(reader.header.model, self.fingerprint)
 
     def _windows(self, signal: _Measured, progress: Progress | None) -> Iterator[CodedFrames]:
         source = signal.source

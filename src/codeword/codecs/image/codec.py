@@ -21,7 +21,7 @@ from codeword.entropy.frames import FrameTables
 from codeword.formats.container import BinaryWriter
 from codeword.formats.counted import Counted
 from codeword.formats.errors import FormatError
-from codeword.formats.fields import short_fingerprint
+from codeword.formats.fields import check_model, short_fingerprint
 from codeword.formats.image import ImageFileReader, ImageFileWriter
 from codeword.formats.image_payload import ImageHeader
 from codeword.formats.salvage import SalvageReport
@@ -220,12 +220,7 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
         Raises:
             ValueError: Naming both fingerprints.
         """
-        own = short_fingerprint(self.fingerprint)
-        if reader.header.model != own:
-            raise ValueError(
-                f"the file was written with model {reader.header.model}, this is model {own}: give the one that wrote "
-                "it"
-            )
+        check_model(reader.header.model, self.fingerprint)
 
     def _image(
         self, codes: Int64[np.ndarray, "rows columns levels"], header: ImageHeader

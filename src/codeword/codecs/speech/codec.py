@@ -14,7 +14,7 @@ from codeword.entropy.counting import FrameCounter
 from codeword.entropy.lines import MOST_BITS, LineCoder, SpeechTables
 from codeword.formats.container import BinaryWriter
 from codeword.formats.counted import Counted
-from codeword.formats.fields import short_fingerprint
+from codeword.formats.fields import check_model, short_fingerprint
 from codeword.formats.speech import SpeechFileReader, SpeechFileWriter, SpeechHeader
 from codeword.functional.bands import UNIT, step_exponents
 from codeword.functional.threads import one_thread
@@ -113,12 +113,7 @@ class SpeechCodec:
             ValueError: If the file is of another model.
             FormatError: If it is damaged.
         """
-        own = short_fingerprint(self.fingerprint)
-        if reader.header.model != own:
-            raise ValueError(
-                f"the file was written with model {reader.header.model}, this is model {own}: give the one that wrote "
-                "it"
-            )
+        check_model(reader.header.model, self.fingerprint)
         steps, codes, values = np.split(reader.read_all(), [1, 1 + reader.header.levels], axis=1)
         exponents = step_exponents(self._coder.energies(codes), steps)
         lines = torch.from_numpy(values * np.exp2(exponents / (2 * UNIT))).float()
