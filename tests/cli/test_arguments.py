@@ -68,7 +68,7 @@ def test_help_needs_no_torch():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("", "a command is needed: train vectors, train audio, train image, pretrain, finetune, probe"),
+        ("", "a command is needed: train vectors, train audio, train image, train speech, pretrain, finetune, probe"),
         ("encod a b c", "there is no command 'encod', perhaps encode"),
         ("xyzzy", "there is no command 'xyzzy': codeword --help lists all"),
         ("--versio", "perhaps --version"),
@@ -80,8 +80,11 @@ def test_help_needs_no_torch():
         ("decode a b c --salvag", "perhaps --salvage"),
         ("train vectors x.npy", "missing from codeword train vectors: --out MODEL"),
         ("train vectors x.npy --out", "missing value for argument '--out'"),
-        ("train vector x.npy --out m", "codeword train takes vectors or audio or image, got 'vector', perhaps vectors"),
-        ("train", "codeword train takes vectors or audio or image, got nothing"),
+        (
+            "train vector x.npy --out m",
+            "codeword train takes vectors or audio or image or speech, got 'vector', perhaps vectors",
+        ),
+        ("train", "codeword train takes vectors or audio or image or speech, got nothing"),
         (
             "evaluate model x.npy",
             "codeword evaluate takes vectors or audio or image or tokens or classifier, got 'model'",

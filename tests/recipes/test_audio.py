@@ -13,7 +13,7 @@ from codeword.codecs.audio.streaming import StreamingDecoder
 from codeword.data.audio_corpus import AudioClip, AudioEntry, Corpus, open_corpus, scan
 from codeword.data.audio_stream import stream_audio
 from codeword.data.audio_writer import AudioWriter
-from codeword.recipes.audio import DISCRIMINATOR, _divided, _report, _signals, recipe, resume_folder, train
+from codeword.recipes.audio import DISCRIMINATOR, _report, _signals, divided, recipe, resume_folder, train
 from contracts.audio_models import RATE, noise
 
 NAMES = ("paper", "paper-16", "small", "speech-16k", "stream-16k", "smoke")
@@ -151,8 +151,8 @@ def corpus(*splits):
     "splits", [("train",) * 6 + ("test",) * 3, ("",) * 6, ("",) * 3 + ("test",), ("train", "train", "extra")]
 )
 def test_what_is_kept_for_test_is_never_trained_on(splits):
-    divided = _divided(corpus(*splits))
-    after = {clip.entry.path: clip.entry.split for clip in divided.clips}
+    parts = divided(corpus(*splits))
+    after = {clip.entry.path: clip.entry.split for clip in parts.clips}
     for number, split in enumerate(splits):
         kept = split if split in ("test", "extra") else None
         assert after[f"{number}.wav"] == kept or (kept is None and after[f"{number}.wav"] in ("train", "val"))
@@ -161,9 +161,9 @@ def test_what_is_kept_for_test_is_never_trained_on(splits):
 
 def test_splits_that_are_complete_stay():
     named = corpus("train", "val", "test", "")
-    assert _divided(named) is named
+    assert divided(named) is named
     with pytest.raises(ValueError, match="1 recordings are too few"):
-        _divided(corpus("train", "test", "test"))
+        divided(corpus("train", "test", "test"))
 
 
 def test_a_file_that_breaks_off_is_reported_and_skipped(recordings, tmp_path):

@@ -29,12 +29,13 @@ from codeword.cli.probe import Probe
 from codeword.cli.recipes import Recipes
 from codeword.cli.search import Search
 from codeword.cli.tokens import EvaluateTokens, Tokens
-from codeword.cli.train import TrainAudio, TrainImage, TrainVectors
+from codeword.cli.train import TrainAudio, TrainImage, TrainSpeech, TrainVectors
 
 VERBS = {
     "train vectors": TrainVectors,
     "train audio": TrainAudio,
     "train image": TrainImage,
+    "train speech": TrainSpeech,
     "pretrain": Pretrain,
     "finetune": Finetune,
     "probe": Probe,

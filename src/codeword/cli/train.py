@@ -1,4 +1,4 @@
-"""``codeword train vectors``, ``codeword train audio`` and ``codeword train image``."""
+"""``codeword train vectors``, ``train audio``, ``train image`` and ``train speech``."""
 
 import sys
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ import tyro
 
 from codeword.cli.common import Column, DataFile, OptionalCount, OptionalPath, check_folder, print_table
 from codeword.recipes.names import Image as ImageName
+from codeword.recipes.names import Speech as SpeechName
 
 if TYPE_CHECKING:
     from codeword.training.loop import Outcome
@@ -183,6 +184,46 @@ class TrainImage:
         else:
             best = "" if result.outcome.best is None else f", error {result.outcome.best:.6f}"
             print(f"{self.out}: {result.codec.model.levels} levels, {result.outcome.step} steps{best}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSpeech:
+    """Train a speech codec whose spectral envelopes are vector-quantized, on your own recordings."""
+
+    data: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RECORDINGS")]]
+    """Folder of recordings of any format, or a CSV manifest with a column path and perhaps kind, group, split."""
+    out: Annotated[Path, tyro.conf.arg(metavar="MODEL")]
+    """Folder of the trained model."""
+    recipe: SpeechName = "envelope-12"
+    """What to train: envelopes of 12 bits in one codebook, in two that add up, or in one for each half of the bands; or
+    one that shows that everything runs."""
+    steps: OptionalCount = None
+    """Steps: unset, the recipe's."""
+    dry_run: bool = False
+    """Make two steps and one validation, and write nothing."""
+    overwrite: bool = False
+    """Replace an existing model and start anew; without it, an interrupted training goes on."""
+
+    def run(self) -> None:
+        """Train and save."""
+        from dataclasses import replace
+        from shutil import rmtree
+
+        from codeword.recipes.speech import recipe, resume_folder, train
+
+        check_model_folder(self.out, overwrite=self.overwrite)
+        config, resumable = recipe(self.recipe, steps=self.steps), resume_folder(self.out)
+        if sys.stderr is None or not sys.stderr.isatty():
+            config = replace(config, loop=replace(config.loop, progress=False))
+        if self.overwrite:
+            rmtree(resumable, ignore_errors=True)
+        with resumable_training(resumable):
+            result = train(config, self.data, self.out, dry_run=self.dry_run)
+        if self.dry_run:
+            print_dry_run(result.outcome)
+        else:
+            best = "" if result.outcome.best is None else f", {result.outcome.best:.2f} bits a frame"
+            print(f"{self.out}: envelopes of {result.codec.tables.sizes}, {result.outcome.step} steps{best}")
 
 
 @contextmanager

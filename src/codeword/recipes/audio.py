@@ -240,7 +240,7 @@ def train(
     Raises:
         ValueError: In one line, if there is nothing to train on, or the model works at another sample rate.
     """
-    corpus = _divided(data if isinstance(data, Corpus) else open_corpus(data, root=root))
+    corpus = divided(data if isinstance(data, Corpus) else open_corpus(data, root=root))
     model = config.model()
     if start_from is not None:
         model = _started(start_from, config)
@@ -297,7 +297,7 @@ def _start_discriminator(discriminator: Discriminator, saved: Path) -> None:
         ) from error
 
 
-def _divided(corpus: Corpus) -> Corpus:
+def divided(corpus: Corpus) -> Corpus:
     """A corpus with the splits that it names; else whole folders are held back, or single files where there are few.
 
     Where no clip is for validation, some of those for training are; what is for test, or for anything else, stays that.
@@ -310,15 +310,15 @@ def _divided(corpus: Corpus) -> Corpus:
     free = Corpus(tuple(clip for clip in corpus.clips if clip.entry.split == given), corpus.bad)
     if len(free) < len(_SPLITS):
         raise ValueError(f"{len(free)} recordings are too few: one at least is held back to validate on")
-    divided = free.with_splits(_SPLITS)
-    if {clip.entry.split for clip in divided.clips} != _SPLITS.keys():
+    parts = free.with_splits(_SPLITS)
+    if {clip.entry.split for clip in parts.clips} != _SPLITS.keys():
         every = min(len(free), round(1 / _SPLITS["val"]))
         clips = [
             clip._replace(entry=replace(clip.entry, split="train" if (number + 1) % every else "val"))
             for number, clip in enumerate(free.clips)
         ]
-        divided = replace(free, clips=tuple(clips))
-    return replace(divided, clips=divided.clips + others)
+        parts = replace(free, clips=tuple(clips))
+    return replace(parts, clips=parts.clips + others)
 
 
 def _held(corpus: Corpus, config: AudioRecipe) -> Iterator[Tensor]:

@@ -15,3 +15,4 @@ Pretraining = Literal[
 ]
 Finetuning = Literal["audioset-2m", "audioset-20k", "esc50", "imagenet-1k", "kinetics-400", "small"]
 Image = Literal["photos", "vq-vae", "smoke"]
+Speech = Literal["envelope-12", "residual-12", "product-12", "additive-12", "smoke"]
