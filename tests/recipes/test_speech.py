@@ -7,6 +7,7 @@ import soundfile
 import torch
 
 from codeword.codecs.speech.storage import read_speech
+from codeword.evaluation.inspection import inspect_path
 from codeword.formats.speech import SpeechFileReader
 from codeword.recipes.speech import recipe, resume_folder, train
 
@@ -32,6 +33,8 @@ def test_a_model_is_trained_kept_and_used(name, recordings, tmp_path):
     assert not resume_folder(tmp_path / "model").exists()
     codec = read_speech(tmp_path / "model")
     assert codec.tables.fingerprint() == made.codec.tables.fingerprint()
+    lines = inspect_path(tmp_path / "model").lines
+    assert "speech model for 16000 Hz" in lines[0] and "50 per second of 320 lines in 16 bands" in lines[1]
     audio, _ = soundfile.read(recordings / "0.wav", dtype="float32")
     files = []
     for one in (made.codec, codec):

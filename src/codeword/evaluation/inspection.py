@@ -15,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.audio.storage import SPEECH, located, read_tables
 from codeword.codecs.image.codec import ImageCodec
+from codeword.codecs.speech.storage import KIND as SPEECH_KIND
+from codeword.codecs.speech.storage import read_speech
 from codeword.codecs.vectors import VectorCodec
 from codeword.entropy.frames import FrameTables
 from codeword.entropy.tables import TOTAL, CodeTables
@@ -70,7 +72,7 @@ def inspect_path(path: Path, tables: FrameTables | None = None) -> PathReport:
         kind = str(_json((path / "config.json").read_text(errors="replace")).get("format")).removeprefix("codeword ")
         if kind in INSPECTED:
             return _whole(chain(INSPECTED[kind](path), [f"  bytes: {_bytes(path)}", f"  intact: {_NO_CHECKSUM}"]))
-        of_media = {AUDIO: _audio_model, IMAGE: _image_model}
+        of_media = {AUDIO: _audio_model, IMAGE: _image_model, SPEECH_KIND: _speech_model}
         return _whole(of_media.get(kind, _model)(path))
     if not path.is_file():
         raise ValueError(f"{path} {'is no regular file' if path.exists() else 'does not exist'}: {_OURS}")
@@ -281,6 +283,17 @@ def _image_model(path: Path) -> Iterator[str]:
     yield f"  entropy tables: {'none, codes are packed' if codec.tables is None else 'yes, codes are range-coded'}"
     yield f"  bytes: {_bytes(path)}"
     yield f"  fingerprint: {short_fingerprint(codec.fingerprint)}"
+    yield f"  intact: {_NO_CHECKSUM}"
+
+
+def _speech_model(path: Path) -> Iterator[str]:
+    codec = read_speech(path)
+    model, tables = codec.model, codec.tables
+    yield f"{path}: speech model for {model.sample_rate} Hz, {sum(p.numel() for p in model.parameters()):,} parameters"
+    yield f"  frames: {model.sample_rate / model.hop:g} per second of {model.hop} lines in {tables.bands.count} bands"
+    yield f"  envelope: {_short(tables.sizes)}, {model.quantizer.bits_per_vector:g} bits a frame, packed"
+    yield f"  bytes: {_bytes(path)}"
+    yield f"  fingerprint: {short_fingerprint(codec.fingerprint)}, tables {short_fingerprint(tables.fingerprint())}"
     yield f"  intact: {_NO_CHECKSUM}"
 
 
