@@ -37,6 +37,7 @@ from codeword.functional.spectral_distance import MelScales
 from codeword.nn.discriminators import Discriminator, DiscriminatorConfig
 from codeword.nn.importance import PAPER
 from codeword.quantizers.variable import Smooth, Surrogate
+from codeword.recipes.resuming import resume_folder
 from codeword.training.loop import Outcome
 from codeword.training.loop import train as run
 from codeword.training.loop_config import LoopConfig
@@ -208,11 +209,6 @@ class AudioResult(NamedTuple):
     codec: AudioCodec
     outcome: Outcome
     report: str
-
-
-def resume_folder(out: Path) -> Path:
-    """Where an interrupted training waits to be continued."""
-    return out.with_name(f"{out.name}.resume")
 
 
 def train(

@@ -33,6 +33,7 @@ from codeword.pretraining.samples import Samples
 from codeword.pretraining.storage import whole
 from codeword.recipes.labelled import LabelledData, Split, open_labelled
 from codeword.recipes.names import Finetuning as Name
+from codeword.recipes.resuming import resume_folder
 from codeword.training.logging import keep_logs
 from codeword.training.loop import Outcome
 from codeword.training.loop import train as run
@@ -137,11 +138,6 @@ class FineTuneResult(NamedTuple):
     outcome: Outcome
     test: tuple[Figures, ...]
     data: LabelledData
-
-
-def resume_folder(out: Path) -> Path:
-    """Where an interrupted training waits to be continued; with folds, until the last one is finished."""
-    return out.with_name(f"{out.name}.resume")
 
 
 def finetune(

@@ -43,6 +43,7 @@ from codeword.quantizers import (
     VectorQuantizer,
 )
 from codeword.recipes.names import Image as Name
+from codeword.recipes.resuming import resume_folder
 from codeword.training.loop import Outcome
 from codeword.training.loop import train as run
 from codeword.training.loop_config import LoopConfig
@@ -195,11 +196,6 @@ class ImageResult(NamedTuple):
     codec: ImageCodec
     outcome: Outcome
     report: str
-
-
-def resume_folder(out: Path) -> Path:
-    """Where an interrupted training waits to be continued."""
-    return out.with_name(f"{out.name}.resume")
 
 
 def train(

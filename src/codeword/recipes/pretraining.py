@@ -43,6 +43,7 @@ from codeword.pretraining.pipeline import Networks, Part, Phase, PipelineConfig,
 from codeword.pretraining.samples import Samples
 from codeword.pretraining.storage import TOKENIZER, load_tokenizer, read_predictor, write_tokenizer
 from codeword.recipes.names import Pretraining as Name
+from codeword.recipes.resuming import resume_folder
 from codeword.training.logging import keep_logs
 from codeword.training.loop_config import LoopConfig
 from codeword.training.stepper import start_ranks
@@ -240,11 +241,6 @@ class PretrainResult(NamedTuple):
     encoder: Encoder
     parts: tuple[Part, ...]
     report: str
-
-
-def resume_folder(out: Path) -> Path:
-    """Where an interrupted pretraining waits to be continued."""
-    return out.with_name(f"{out.name}.resume")
 
 
 def pretrain(

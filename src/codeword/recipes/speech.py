@@ -39,6 +39,7 @@ from codeword.quantizers import (
 from codeword.quantizers.update import seed
 from codeword.recipes.audio import divided
 from codeword.recipes.names import Speech as Name
+from codeword.recipes.resuming import resume_folder
 from codeword.training.loop import Outcome
 from codeword.training.loop import train as run
 from codeword.training.loop_config import LoopConfig
@@ -136,11 +137,6 @@ _RECIPES: Mapping[Name, Callable[[], SpeechRecipe]] = {
     "additive-12": lambda: _one(lambda: envelopes("additive", [64, 64])),
     "smoke": _smoke,
 }
-
-
-def resume_folder(out: Path) -> Path:
-    """Where an interrupted training waits to be continued."""
-    return out.with_name(f"{out.name}.resume")
 
 
 def train(config: SpeechRecipe, data: Path | Corpus, out: Path, *, dry_run: bool = False) -> SpeechResult:
