@@ -194,10 +194,9 @@ def whole(codec: AudioCodec, reader: AudioFileReader) -> None:
 
 
 def salvaged(codec: AudioCodec, reader: AudioFileReader) -> None:
-    codec.check_reader(reader)
-    codes, report = reader.salvage()
+    blocks, report = codec.salvage(reader)
     if not report.missing:  # the waveform of frames that are said to be missing is as long as the file says
-        for _ in codec.salvage(codes, reader.header.channel_mode):
+        for _ in blocks:
             pass
 
 
@@ -276,7 +275,7 @@ def salvage_rows(codec: AudioCodec, files: list[Case]) -> list[dict[str, Any]]:
             found, report = reader.salvage()
             lost = slice(number * CHUNK_FRAMES, (number + 1) * CHUNK_FRAMES)
             rest = [np.delete(codes, np.arange(codes.shape[1])[lost], 1) for codes in (found, case.codes)]
-            made = torch.cat(list(codec.salvage(found, reader.header.channel_mode)), -1)
+            made = torch.cat(list(codec.salvage(reader).blocks), -1)
             silent = not made[:, lost.start * codec.model.hop : lost.stop * codec.model.hop].any()
             frames = min(lost.stop, case.codes.shape[1])
             right += np.array_equal(*rest) and silent and report.missing == ((lost.start, frames),)

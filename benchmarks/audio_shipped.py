@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.record import RESULTS, write
-from codeword.codecs.audio.choice import Kbps
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.audio.storage import SHIPPED, SPEECH, read_audio, write_audio
+from codeword.codecs.rates import Kbps
 from codeword.data.audio_corpus import Corpus, open_corpus
 from codeword.evaluation.audio import AudioMeasures, evaluate
 from codeword.evaluation.audio_recordings import Recordings, Selection

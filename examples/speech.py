@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from codeword.codecs.audio.choice import Kbps
 from codeword.codecs.audio.codec import AudioCodec
+from codeword.codecs.rates import Kbps
 from codeword.data.audio_stream import stream_audio
 from codeword.formats.atomic import atomic_write
 from codeword.formats.audio import AudioFileReader

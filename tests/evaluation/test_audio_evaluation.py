@@ -9,9 +9,8 @@ import pytest
 import soundfile
 import torch
 
-from codeword.codecs.audio.choice import Kbps
 from codeword.codecs.audio.codec import AudioCodec
-from codeword.codecs.rates import Levels, Scale
+from codeword.codecs.rates import Kbps, Levels, Scale
 from codeword.data.audio_errors import AudioError
 from codeword.data.audio_stream import stream_audio
 from codeword.evaluation.audio import AudioMeasures, evaluate, usual_rates

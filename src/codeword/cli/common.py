@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, get_args
 
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
@@ -34,9 +34,21 @@ _FLOAT = PrimitiveConstructorSpec(
     is_instance=lambda value: value is None or isinstance(value, float),
     str_from_instance=lambda value: [str(value)],
 )
+_Codec: TypeAlias = Literal["audio", "speech", "image"]
+_CODEC = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="{audio,speech,image}",
+    instance_from_str=lambda words: words[0],
+    is_instance=lambda value: value is None or isinstance(value, str),
+    str_from_instance=lambda value: [str(value)],
+    choices=get_args(_Codec),
+)
 OptionalNumber: TypeAlias = Annotated[float | None, _FLOAT, tyro.conf.arg(help_behavior_hint=_OPTIONAL)]
 OptionalCount: TypeAlias = Annotated[int | None, _COUNT, tyro.conf.arg(help_behavior_hint=_OPTIONAL)]
 OptionalModel: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="MODEL", help_behavior_hint=_OPTIONAL)]
+CodecName: TypeAlias = Annotated[
+    Literal["audio", "speech", "image"] | None, _CODEC, tyro.conf.arg(help_behavior_hint=_OPTIONAL)
+]
 OptionalPath: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint=_OPTIONAL)]
 
 

@@ -1,28 +1,21 @@
 """``codeword decompress``."""
 
-import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from codeword.cli.common import (
     CODES,
+    CodecName,
     OptionalCount,
     OptionalModel,
     OptionalNumber,
-    check_output,
-    offering_salvage,
     pairs,
-    progress_bar,
     report_failures,
 )
-
-if TYPE_CHECKING:
-    from codeword.codecs.audio.codec import AudioCodec
-    from codeword.data.audio_writer import AudioWriter
-    from codeword.formats.audio import AudioFileReader
 
 
 @dataclass(frozen=True)
@@ -35,7 +28,9 @@ class Decompress:
     """Audio: .wav, .flac or .ogg; an image: .png, .jpg, .webp, .bmp, .tif; - for WAV or PNG to standard output; or a
     folder, which gets .wav or .png."""
     model: OptionalModel = None
-    """Folder of the model that compressed it; unset, the one for speech that comes with codeword."""
+    """Folder of the model that compressed it; unset, the one that comes with codeword."""
+    codec: CodecName = None
+    """From standard input: which codec it is of; files say so themselves."""
     levels: OptionalCount = None
     """Use at most so many levels of every frame."""
     start: OptionalNumber = None
@@ -55,23 +50,38 @@ class Decompress:
 
         if self.salvage and (self.levels, self.start, self.stop) != (None, None, None):
             raise ValueError("--salvage decodes all that is left: leave out --levels, --start and --stop")
-        if kind_of_codes(self.source, self.model) == "audio":
-            self._audio()
+        kind = kind_of_codes(self.source, self.model, self.codec)
+        if kind != "image":
+            self._sounds(speech=kind == "speech")
         elif self.model is None:
             raise no_image_model(self.source)
         else:
             self._images(self.model)
 
-    def _audio(self) -> None:
-        from codeword.codecs.audio.codec import AudioCodec
-        from codeword.codecs.audio.storage import SPEECH
+    def _sounds(self, *, speech: bool) -> None:
+        from codeword.cli.sounds import decompress_sound
 
+        stretch = {"start": self.start or 0.0, "stop": self.stop}
+        if speech and self.levels is not None:
+            raise ValueError("--levels is not for the codec speech: leave it out")
         work = pairs(self.source, self.out, ".wav", CODES, overwrite=self.overwrite)
-        codec = AudioCodec.open(self.model or Path(SPEECH))
+        if speech:
+            from codeword.codecs.speech.codec import SpeechCodec
+            from codeword.codecs.speech.storage import ENVELOPES
+
+            codec = SpeechCodec.open(self.model or Path(ENVELOPES))
+        else:
+            from codeword.codecs.audio.codec import AudioCodec
+            from codeword.codecs.audio.storage import SPEECH
+
+            codec, stretch["levels"] = AudioCodec.open(self.model or Path(SPEECH)), self.levels
+        one = partial(
+            decompress_sound, codec, bits=self.bits, salvage=self.salvage, overwrite=self.overwrite, **stretch
+        )
         if self.source.is_dir():
-            report_failures(work, lambda pair, place: self._one(codec, *pair, place=place))
+            report_failures(work, lambda pair, place: one(*pair, place))
             return
-        self._one(codec, *work[0])
+        one(*work[0], "")
 
     def _images(self, model: Path) -> None:
         from codeword.cli.images import decompress_image
@@ -90,46 +100,3 @@ class Decompress:
             report_failures(work, one)
             return
         one(work[0])
-
-    def _one(self, codec: "AudioCodec", source: Path, out: Path, place: str = "") -> None:
-        from codeword.data.audio_writer import AudioWriter
-        from codeword.formats.audio import AudioFileReader
-
-        piped = str(source) == "-"
-        given: Path | BinaryIO = sys.stdin.buffer if piped else source
-        target: Path | BinaryIO = sys.stdout.buffer if str(out) == "-" else out
-        with (
-            AudioFileReader(given, tables=codec.tables) as reader,
-            progress_bar(f"decompressing {place}".strip(), unit=" s") as progress,
-        ):
-            codec.check_reader(reader)
-            header = reader.header
-            writer = AudioWriter(target, rate=header.sample_rate, channels=header.channels, bits=self.bits)
-            if isinstance(target, Path):
-                check_output(target, overwrite=self.overwrite, inputs=() if piped else (source,))
-            with writer:
-                if self.salvage:
-                    self._salvage(codec, reader, writer)
-                else:
-                    blocks = codec.decompress(
-                        reader, levels=self.levels, start=self.start or 0.0, stop=self.stop, progress=progress
-                    )
-                    with offering_salvage():
-                        for block in blocks:
-                            writer.write(block)
-        seconds = writer.frames / header.sample_rate
-        told = sys.stderr if str(out) == "-" else sys.stdout
-        channels = f"{header.channels} channel{'' if header.channels == 1 else 's'}"
-        print(f"{out}: {seconds:.2f} seconds, {channels} at {header.sample_rate} Hz", file=told)
-        if writer.cut:
-            print(f"codeword: {out}: {writer.cut} samples were beyond full scale and were cut", file=sys.stderr)
-
-    def _salvage(self, codec: "AudioCodec", reader: "AudioFileReader", writer: "AudioWriter") -> None:
-        codes, report = reader.salvage()
-        for block in codec.salvage(codes, reader.header.channel_mode):
-            writer.write(block)
-        for problem in report.problems:
-            print(f"codeword: {self.source}: {problem}", file=sys.stderr)
-        for first, last in report.missing:
-            span = codec.model.hop / codec.model.sample_rate
-            print(f"codeword: {self.source}: {first * span:.2f} to {last * span:.2f} s are lost", file=sys.stderr)

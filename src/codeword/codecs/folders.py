@@ -2,9 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
@@ -16,6 +19,24 @@ from codeword.quantizers.storage import CONFIG, WEIGHTS, read_module, write_modu
 
 TABLES = "tables.safetensors"
 FILES = [CONFIG, WEIGHTS, TABLES]
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """Tables of some codebooks."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Codebook sizes."""
+        ...
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The tables under their names, for a safetensors file."""
+        ...
+
+
+M = TypeVar("M", bound=nn.Module)
+T = TypeVar("T", bound=Sized | None)
 
 
 def digest(model: nn.Module, arguments: Mapping[str, object], decodes: Callable[[str], bool]) -> str:
@@ -40,7 +61,7 @@ def located_in(shipped: Path, model: Path) -> Path:
     return own if len(model.parts) == 1 and not model.exists() and own.is_dir() else model
 
 
-def write_model(folder: Path, model: nn.Module, kind: str, tables: FrameTables | None, *, half: bool = False) -> None:
+def write_model(folder: Path, model: nn.Module, kind: str, tables: Sized | None, *, half: bool = False) -> None:
     """Write a model and its tables into an existing folder.
 
     Args:
@@ -56,25 +77,42 @@ def write_model(folder: Path, model: nn.Module, kind: str, tables: FrameTables |
         (folder / TABLES).write_bytes(save(tables.arrays()))
 
 
-def read_model(folder: Path, kind: str, sizes: Callable[[nn.Module], tuple[int, ...]], *, advice: str) -> nn.Module:
-    """The model of a folder, whose tables, where there are some, are of its sizes.
+def read_codec(
+    folder: Path,
+    kind: str,
+    own: type[M],
+    sizes: Callable[[M], tuple[int, ...]],
+    read_tables: Callable[[Path], T],
+    *,
+    shipped: Path,
+    known: str,
+) -> tuple[M, T]:
+    """The model of a folder and its tables.
 
     Args:
-        folder: Where.
-        kind: Its word for itself.
-        sizes: Codebook sizes of a model; ``ValueError`` if it is none of this kind.
-        advice: What to give instead of a folder that is not there.
+        folder: Where, or the name of a model that comes with the package.
+        kind: The model's word for itself.
+        own: Its type.
+        sizes: Its codebook sizes.
+        read_tables: Reads tables, which are of these sizes, from a folder.
+        shipped: Folder of the models that come with the package.
+        known: The name of one.
 
     Raises:
         ValueError: In one line that names the folder, if it holds no model or a damaged one.
     """
+    folder = located_in(shipped, folder)
     if not folder.is_dir():
-        raise ValueError(f"there is no model {folder}: give {advice}")
+        raise ValueError(f"there is no model {folder}: give the folder that codeword train {kind} made, or {known}")
     model = read_module(folder, kind)
-    tables = read_frame_tables(folder)
-    if tables is not None and tables.sizes != sizes(model):
+    if not isinstance(model, own):
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise ValueError(f"{folder} holds a {type(model).__name__}, not {article} {kind} model")
+    tables = read_tables(folder)
+    found: Sized | None = tables
+    if found is not None and found.sizes != sizes(model):
         raise ValueError(f"{folder / TABLES} belongs to another model: restore the one that {folder} was saved with")
-    return model
+    return model, tables
 
 
 def read_frame_tables(folder: Path) -> FrameTables | None:
@@ -86,8 +124,15 @@ def read_frame_tables(folder: Path) -> FrameTables | None:
     path = folder / TABLES
     if not path.is_file():
         return None
-    try:
+    with damaged_tables(path):
         return FrameTables.from_arrays(load_file(path))
+
+
+@contextmanager
+def damaged_tables(path: Path) -> Generator[None, None, None]:
+    """Say of a file of tables that it cannot be read."""
+    try:
+        yield
     except (SafetensorError, OSError, ValueError) as error:
         what = " ".join(str(error).split())
         raise ValueError(f"{path} is damaged, restore the model or train it again: {what}") from error

@@ -1,5 +1,6 @@
-"""What a file may spend, whatever it holds: so much for its importance, or the same everywhere."""
+"""What a file may spend: so much a second, so much for its importance, or the same everywhere."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -15,3 +16,45 @@ class Levels:
     """The same number of levels everywhere."""
 
     count: int
+
+
+@dataclass(frozen=True)
+class Kbps:
+    """Whatever scale, depth or step brings the file to this rate.
+
+    Of a stream the rate is kept on the average: any stretch of it takes at most four seconds' worth more.
+
+    Attributes:
+        value: Kilobits a second.
+        cap: Of a stream of a neural codec, the most that any single frame may take, as kilobits a second.
+    """
+
+    value: float
+    cap: float | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """The same step everywhere, of spectral lines."""
+
+    exponent: int
+
+
+def check_depth(rate: Scale | Levels, levels: int, check_scale: Callable[[float], object] | None) -> None:
+    """Refuse what a model of so many levels cannot spend.
+
+    Args:
+        rate: What is asked for.
+        levels: Of the model.
+        check_scale: Refuses scales; ``None`` for a model of constant depth.
+
+    Raises:
+        ValueError: Naming what it can.
+    """
+    if isinstance(rate, Levels):
+        if not 1 <= rate.count <= levels:
+            raise ValueError(f"this model has {levels} levels: choose 1 to {levels}, got {rate.count}")
+    elif check_scale is None:
+        raise ValueError(f"this model has a constant depth: choose 1 to {levels} levels instead of a scale")
+    else:
+        check_scale(rate.value)

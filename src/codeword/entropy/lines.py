@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int64, Integer
+from jaxtyping import Float64, Int64, Integer
 
 from codeword.entropy.frames import FrameTables
 from codeword.entropy.levels import LevelCoder
@@ -121,6 +121,10 @@ class LineCoder:
         self.tables = tables
         self._codes = LevelCoder(tables.codes.levels, 1)
         self._made: dict[tuple[int, int], Model] = {}
+        flat = [counts for row in tables.lines for counts in row]
+        lengths = np.array([len(counts) for counts in flat])
+        self._most, self._starts = lengths // 2 - 1, np.cumsum(lengths) - lengths
+        self._costs = np.log2(TOTAL / np.concatenate(flat))
         self._bit, self._length = exact_model(np.full(2, TOTAL // 2)), exact_model(np.full(32, TOTAL // 32))
 
     def energies(self, codes: Int64[np.ndarray, "frames levels"]) -> Int64[np.ndarray, "frames lines"]:
@@ -148,10 +152,10 @@ class LineCoder:
             raise ValueError(f"lines lie below 2**{MOST_BITS} steps, got {int(np.abs(values).max())}")
         message = MessageWriter()
         self._codes.write(message, codes)
-        beyond: list[np.ndarray] = []
+        flat, beyond = values.reshape(-1), list[np.ndarray]()
 
         def one(own: np.ndarray, most: int, model: Model) -> None:
-            found = values.reshape(-1)[own]
+            found = flat[own]
             inside = np.abs(found) <= most
             message.write(np.where(inside, found + most, 2 * most + 1), model)
             beyond.append(np.where(found > 0, found - most, found + most)[~inside])
@@ -185,6 +189,21 @@ class LineCoder:
             values[place] = rest + most if rest > 0 else rest - most
         message.finish()
         return codes, values.reshape(len(steps), self.tables.bands.lines)
+
+    def bits(
+        self,
+        codes: Int64[np.ndarray, "frames levels"],
+        values: Int64[np.ndarray, "frames lines"],
+        steps: Int64[np.ndarray, " frames"],
+    ) -> Float64[np.ndarray, " frames"]:
+        """Bits that the lines of every frame take, nearly; those of its codes are not among them."""
+        table = self.tables.bands.of_lines * NUM_CELLS + self._cells(codes, steps)
+        most, size = self._most[table], np.abs(values)
+        inside = size <= most
+        found = self._costs[self._starts[table] + np.where(inside, values + most, 2 * most + 1)]
+        # Five bits for the length of what lies beyond, that length, and a sign.
+        found[~inside] += 6 + np.floor(np.log2((size - most)[~inside]))
+        return found.sum(1)
 
     def _cells(
         self, codes: Int64[np.ndarray, "frames levels"], steps: Int64[np.ndarray, " frames"]

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from codeword.codecs.audio.choice import Kbps, RateChoice
+from codeword.codecs.audio.choice import RateChoice
 from codeword.codecs.audio.codec import AudioCodec
-from codeword.codecs.rates import Levels, Scale
+from codeword.codecs.rates import Kbps, Levels, Scale
 from codeword.data.audio_stream import stream_audio
 from codeword.data.audio_wav import encode_pcm, wav_header
 from codeword.formats.audio import AudioFileReader

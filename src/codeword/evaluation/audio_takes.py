@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from codeword.codecs.audio.choice import Kbps, RateChoice
+from codeword.codecs.audio.choice import RateChoice
 from codeword.codecs.audio.codec import AudioCodec
-from codeword.codecs.rates import Levels, Scale
+from codeword.codecs.rates import Kbps, Levels, Scale
 from codeword.evaluation.audio_figures import name
 from codeword.evaluation.audio_listening import listen
 from codeword.evaluation.audio_peers import PEERS

@@ -15,8 +15,11 @@ from safetensors import SafetensorError, safe_open
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.audio.storage import SPEECH, located, read_tables
 from codeword.codecs.image.codec import ImageCodec
-from codeword.codecs.speech.storage import KIND as SPEECH_KIND
-from codeword.codecs.speech.storage import read_speech
+from codeword.codecs.image.storage import located as located_image
+from codeword.codecs.sound import kilobits
+from codeword.codecs.speech.codec import SpeechCodec
+from codeword.codecs.speech.storage import KIND as SPEECH_MODEL
+from codeword.codecs.speech.storage import located as located_speech
 from codeword.codecs.vectors import VectorCodec
 from codeword.entropy.frames import FrameTables
 from codeword.entropy.tables import TOTAL, CodeTables
@@ -31,6 +34,8 @@ from codeword.formats.fields import short_fingerprint
 from codeword.formats.image import KIND as IMAGE
 from codeword.formats.image import ImageFileReader
 from codeword.formats.inspection import inspect
+from codeword.formats.speech import KIND as SPEECH_FILE
+from codeword.formats.speech import SpeechFileReader
 from codeword.formats.tokens import KIND as TOKENS
 from codeword.formats.tokens import TokenHeader
 from codeword.quantizers import Quantizer
@@ -65,14 +70,14 @@ def inspect_path(path: Path, tables: FrameTables | None = None) -> PathReport:
     Raises:
         ValueError: If it is none of these; a damaged header counts as none.
     """
-    path = located(path)
+    path = located_speech(located_image(located(path)))
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ValueError(f"{path} is a folder without config.json, not a model of codeword: {_OURS}")
         kind = str(_json((path / "config.json").read_text(errors="replace")).get("format")).removeprefix("codeword ")
         if kind in INSPECTED:
             return _whole(chain(INSPECTED[kind](path), [f"  bytes: {_bytes(path)}", f"  intact: {_NO_CHECKSUM}"]))
-        of_media = {AUDIO: _audio_model, IMAGE: _image_model, SPEECH_KIND: _speech_model}
+        of_media = {AUDIO: _audio_model, IMAGE: _image_model, SPEECH_MODEL: _speech_model}
         return _whole(of_media.get(kind, _model)(path))
     if not path.is_file():
         raise ValueError(f"{path} {'is no regular file' if path.exists() else 'does not exist'}: {_OURS}")
@@ -99,6 +104,8 @@ def _container(path: Path, tables: FrameTables | None) -> PathReport:
             described = list(_audio(inspect_audio(path, tables), 8 * found.payload_bytes / 1000))
         if found.kind == IMAGE:
             described = list(_image(path, tables, found.file_bytes))
+        if found.kind == SPEECH_FILE:
+            described = list(_speech(path, found.file_bytes))
         if found.kind == TOKENS:
             described = list(_tokens(TokenHeader.from_fields(found.header)))
     except FormatError as error:
@@ -143,6 +150,18 @@ def _audio(found: AudioInspection, payload_kbits: float) -> Iterator[str]:
     for level, (size, share, kbps) in enumerate(zip(header.sizes, found.shares, found.level_kbps, strict=True)):
         yield f"level {level}: {math.log2(size):.2f} bits, in {100 * share:.1f} % of frames, {kbps:.3f} kbps packed"
     yield from _depths(found.depth_per_second)
+
+
+def _speech(path: Path, file_bytes: int) -> Iterator[str]:
+    with SpeechFileReader(path) as reader:
+        header, samples = reader.header, reader.num_samples
+    yield f"model: {header.model}, tables {header.tables}"
+    if samples:
+        seconds = samples / header.sample_rate
+        yield f"length: {seconds:.3f} seconds at {header.sample_rate} Hz, 1 channel"
+        yield f"kbps: {kilobits(file_bytes, seconds):.3f} in the file"
+    yield f"frames: {header.sample_rate / header.lines:.3f} per second, of {header.lines} lines"
+    yield f"envelope: {_short(header.sizes)}"
 
 
 def _tokens(header: TokenHeader) -> Iterator[str]:
@@ -287,7 +306,7 @@ def _image_model(path: Path) -> Iterator[str]:
 
 
 def _speech_model(path: Path) -> Iterator[str]:
-    codec = read_speech(path)
+    codec = SpeechCodec.open(path)
     model, tables = codec.model, codec.tables
     yield f"{path}: speech model for {model.sample_rate} Hz, {sum(p.numel() for p in model.parameters()):,} parameters"
     yield f"  frames: {model.sample_rate / model.hop:g} per second of {model.hop} lines in {tables.bands.count} bands"

@@ -241,7 +241,9 @@ class BlockReader(SourceReader, ABC):
 
     def _blocks(self) -> Iterator[tuple[int, Int64[np.ndarray, "_ *shape"]]]:
         """Bytes of payload and items of every chunk."""
-        payload = self._open_payload()
+        return self._decoded(self._open_payload())
+
+    def _decoded(self, payload: BlockPayload) -> Iterator[tuple[int, Int64[np.ndarray, "_ *shape"]]]:
         count = 0
         for chunk in self._source.chunks():
             yield len(chunk.payload), self._decode(payload, chunk)

@@ -2,12 +2,14 @@
 
 step, codes (levels), values (lines) of every frame -> blocks of frames of one step -> payload -> chunks
 
-A payload is the step of its frames, two bytes with a sign, and one message of ``codeword.entropy.lines``.
+A payload is the step of its frames, two bytes with a sign, and one message of ``codeword.entropy.lines``. Where the
+header does not tell how long the signal is, four bytes between them say how many samples of all frames so far belong to
+none; only those of the last chunk may be other than 0.
 """
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
@@ -33,7 +35,7 @@ KIND = "speech"
 CHUNK_SECONDS = 40
 MAX_LEVELS = 64
 MAX_CHUNK_NUMBERS = 2**22
-_STEP = struct.Struct("<h")
+_KNOWN, _UNKNOWN = struct.Struct("<h"), struct.Struct("<hI")  # step, and samples that are not used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ class SpeechHeader:
         sample_rate: Samples per second.
         lines: Of a frame, which stands for as many samples.
         sizes: Codebook size of every level of the envelope.
-        num_samples: Length of the signal; ``None`` if it was not known when the file was begun, and ends with a frame.
+        num_samples: Length of the signal; ``None`` if it was not known when the file was begun, and stands at its end.
         tables: Fingerprint of the model's tables, 16 digits; the writer fills it in.
     """
 
@@ -63,6 +65,11 @@ class SpeechHeader:
     def levels(self) -> int:
         """Codes of an envelope."""
         return len(self.sizes)
+
+    @property
+    def channels(self) -> int:
+        """Always one."""
+        return 1
 
     @property
     def numbers(self) -> int:
@@ -127,6 +134,9 @@ class SpeechPayload:
     Args:
         header: What the file says about itself.
         tables: The model's tables.
+
+    Attributes:
+        unused: Samples that belong to none, of the chunk that comes next or came last; 0 where the header knows more.
     """
 
     def __init__(self, header: SpeechHeader, tables: SpeechTables | None) -> None:
@@ -139,20 +149,33 @@ class SpeechPayload:
                 f"the tables are for sizes {tables.sizes} and {tables.bands.lines} lines, the file has {header.sizes} "
                 f"and {header.lines}"
             )
-        self._levels, self._coder = header.levels, LineCoder(tables)
+        self._levels, self._coder, self.unused = header.levels, LineCoder(tables), 0
+        self._known = header.num_samples is not None
 
     def encode(self, codes: Int64[np.ndarray, "frames numbers"]) -> bytes:
         """Frames to bytes."""
         steps, of_envelope, values = np.split(codes, [1, 1 + self._levels], axis=1)
-        return _STEP.pack(int(steps[0, 0])) + self._coder.encode(of_envelope, values, steps[:, 0])
+        step = int(steps[0, 0])
+        head = _KNOWN.pack(step) if self._known else _UNKNOWN.pack(step, self.unused)
+        return head + self._coder.encode(of_envelope, values, steps[:, 0])
 
     def decode(self, data: bytes, count: int) -> Int64[np.ndarray, "{count} numbers"]:
         """Bytes to frames; ``ValueError`` on bytes that :meth:`encode` never makes."""
-        if len(data) < _STEP.size:
-            raise ValueError("the step is missing")
-        steps = np.full((count, 1), _STEP.unpack_from(data)[0], dtype=np.int64)
-        of_envelope, values = self._coder.decode(data[_STEP.size :], steps[:, 0])
+        if self.unused:
+            raise ValueError("these frames come after the end of the signal")
+        step, self.unused, message = _split(data, known=self._known)
+        steps = np.full((count, 1), step, dtype=np.int64)
+        of_envelope, values = self._coder.decode(message, steps[:, 0])
         return np.concatenate([steps, of_envelope, values], axis=1)
+
+
+def _split(data: bytes, *, known: bool) -> tuple[int, int, bytes]:
+    """Step, unused samples and message of a payload."""
+    head = _KNOWN if known else _UNKNOWN
+    if len(data) < head.size:
+        raise ValueError(f"a payload begins with {head.size} bytes, this one has {len(data)}")
+    step, unused = (*head.unpack_from(data), 0)[:2]
+    return step, unused, data[head.size :]
 
 
 def check_speech(
@@ -196,11 +219,12 @@ class SpeechFileWriter(BlockWriter):
         if chunk_frames is None:
             chunk_frames = max(1, CHUNK_SECONDS * header.sample_rate // header.lines)
         self._step: int | None = None
+        self._own = SpeechPayload(self.header, tables)
         super().__init__(
             file,
             KIND,
             self.header.to_fields(),
-            SpeechPayload(self.header, tables),
+            self._own,
             chunk_items=min(chunk_frames, header.max_frames),
             total=None,
         )
@@ -217,6 +241,19 @@ class SpeechFileWriter(BlockWriter):
     def flush(self) -> None:
         """Write all frames so far as a chunk, for a listener at the other end of a pipe."""
         self._flush()
+
+    def close(self, num_samples: int | None = None) -> None:
+        """Write what is pending and the footer. Closing again does nothing.
+
+        Args:
+            num_samples: Length of the signal, if the header does not tell it; the last frames must not be flushed then.
+        """
+        if num_samples is not None and self.header.num_samples is None and not self._closed:
+            unused = (self._num_written + self._num_pending) * self.header.lines - num_samples
+            if not self._num_pending or not 0 <= unused < 2**32:
+                raise ValueError(f"{num_samples} samples do not end in the last of the frames that are not flushed")
+            self._own.unused = unused
+        super().close()
 
 
 class SpeechFileReader(BlockReader):
@@ -239,12 +276,41 @@ class SpeechFileReader(BlockReader):
     def __init__(self, source: str | os.PathLike[str] | BinaryReader, *, tables: SpeechTables | None = None) -> None:
         super().__init__(source, KIND)
         self._tables = tables
+        self._num_samples = self.header.num_samples
+
+    @property
+    def num_samples(self) -> int | None:
+        """Length of the signal, or of all frames where nobody told; ``None`` as long as a pipe has not ended."""
+        if self._num_samples is None and self._source.seekable:
+            index = self._source.index()
+            unused = 0
+            for chunk in index.chunks(max(0, index.num_items - 1), index.num_items):
+                try:
+                    _, unused, _ = _split(chunk.payload, known=False)
+                except ValueError as error:
+                    raise FormatError(f"chunk of items {chunk.first} on", str(error)) from error
+            self._num_samples = self._length(index.num_items, unused)
+        return self._num_samples
 
     def _open_header(self) -> None:
         self.header = SpeechHeader.from_fields(self._source.header.fields)
 
     def _open_payload(self) -> SpeechPayload:
         return SpeechPayload(self.header, self._tables)
+
+    def _blocks(self) -> Iterator[tuple[int, Int64[np.ndarray, "_ numbers"]]]:
+        frames = 0
+        payload = self._open_payload()
+        for payload_bytes, items in self._decoded(payload):
+            frames += len(items)
+            yield payload_bytes, items
+        if self.header.num_samples is None:
+            self._num_samples = self._length(frames, payload.unused)
+
+    def _length(self, frames: int, unused: int) -> int:
+        if unused > frames * self.header.lines:
+            raise FormatError("chunks", f"{unused} samples are said to be unused, {frames} frames have fewer")
+        return frames * self.header.lines - unused
 
     @property
     def _shape(self) -> tuple[int, ...]:

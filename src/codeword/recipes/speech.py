@@ -167,7 +167,7 @@ def train(config: SpeechRecipe, data: Path | Corpus, out: Path, *, dry_run: bool
         part = resume_folder(out) / "result"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
-        write_speech(part, codec)
+        write_speech(part, codec.model, codec.tables)
         if out.is_dir():
             shutil.rmtree(out)
         part.rename(out)

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from codeword.codecs.audio.choice import Kbps
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.audio.storage import write_audio
-from codeword.codecs.rates import Levels, Scale
+from codeword.codecs.rates import Kbps, Levels, Scale
 from codeword.data.audio_stream import stream_audio
 from codeword.data.audio_writer import AudioWriter
 from codeword.formats.audio import AudioFileReader
@@ -239,8 +238,8 @@ def test_salvage_is_silent_where_frames_were_lost(codec):
     data = bytearray(file.getvalue())
     data[len(data) // 2] ^= 0xFF
     with AudioFileReader(io.BytesIO(bytes(data)), tables=codec.tables) as reader:
-        codes, report = reader.salvage()
-        made = torch.cat(list(codec.salvage(codes, reader.header.channel_mode)), -1)
+        blocks, report = codec.salvage(reader)
+        made = torch.cat(list(blocks), -1)
     assert len(report.missing) == 1
     first, last = (frame * 320 for frame in report.missing[0])
     assert not made[:, first:last].any()

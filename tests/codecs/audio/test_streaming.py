@@ -7,11 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from codeword.codecs.audio.choice import Kbps
 from codeword.codecs.audio.reservoir import Reservoir, frame_costs
 from codeword.codecs.audio.streaming import StreamingDecoder, StreamingEncoder
 from codeword.codecs.audio.transform import CodedFrames
-from codeword.codecs.rates import Levels, Scale
+from codeword.codecs.rates import Kbps, Levels, Scale
 from codeword.functional.rate import codes_at, depths_at
 from contracts.audio_models import LAYOUTS, model, noise
 

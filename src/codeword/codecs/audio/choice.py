@@ -1,25 +1,9 @@
 """What a file may spend, and what it did."""
 
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from codeword.codecs.rates import Levels, Scale
-
-
-@dataclass(frozen=True)
-class Kbps:
-    """The scale, or for a model of constant depth the depth, that brings the file to this rate.
-
-    Of a stream the rate is kept on the average: any stretch of it takes at most four seconds' worth more.
-
-    Attributes:
-        value: Kilobits a second.
-        cap: Of a stream, the most that any single frame may take, as kilobits a second.
-    """
-
-    value: float
-    cap: float | None = None
-
+from codeword.codecs.rates import Kbps, Levels, Scale
+from codeword.codecs.sound import kilobits
 
 RateChoice: TypeAlias = Scale | Levels | Kbps
 
@@ -42,4 +26,4 @@ class Compressed(NamedTuple):
     @property
     def kbps(self) -> float:
         """Of the file, headers included; 0 for no signal."""
-        return 8e-3 * self.num_bytes / self.seconds if self.seconds else 0.0
+        return kilobits(self.num_bytes, self.seconds)

@@ -1,10 +1,10 @@
 """Audio to ``.cw`` files and back."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,29 +12,27 @@ from huggingface_hub import ModelHubMixin
 from jaxtyping import Float, Float32, Int16, Int64
 from torch import Tensor
 
-from codeword.codecs.audio.choice import Compressed, Kbps, RateChoice
+from codeword.codecs.audio.choice import Compressed, RateChoice
 from codeword.codecs.audio.model import AudioModel
 from codeword.codecs.audio.rate import FileSize, bits_for, write_at
 from codeword.codecs.audio.spending import LATE, Spending, check_rate
 from codeword.codecs.audio.storage import fingerprint, located, read_audio, write_audio
 from codeword.codecs.audio.transform import AudioTransform, CodedFrames
 from codeword.codecs.folders import FILES
-from codeword.codecs.rates import Levels, Scale
+from codeword.codecs.rates import Kbps, Levels, Scale
+from codeword.codecs.sound import Progress, SalvagedSound, check_stretch
 from codeword.data.audio_stream import AudioStream
 from codeword.entropy.counting import FrameCounter
 from codeword.entropy.frames import FrameTables
 from codeword.formats.audio import AudioFileReader, AudioFileWriter
 from codeword.formats.audio_payload import AudioHeader
-from codeword.formats.container import ENTRY, BinaryWriter
+from codeword.formats.container import ENTRY, BinaryReader, BinaryWriter
 from codeword.formats.counted import Counted
 from codeword.formats.fields import check_model, short_fingerprint
 from codeword.functional.rate import codes_at, depth_for_bits, depths_at, scale_for_bits
 from codeword.quantizers.storage import card, fetched
 
 _PROMISED = 0.01  # a rate that is met worse than this is noted
-
-Progress: TypeAlias = Callable[[float, float | None], object]
-"""Called with the seconds done and, where they are known, all seconds."""
 
 
 class _Measured:
@@ -83,6 +81,11 @@ class AudioCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
         self.model, self.tables, self.transform = model, tables, AudioTransform(model)
         self.fingerprint = fingerprint(model)
 
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second."""
+        return self.model.sample_rate
+
     @classmethod
     def open(cls, folder: Path) -> "AudioCodec":
         """The codec in a folder, or the one that comes with the package under a name, without a look at any hub.
@@ -93,6 +96,10 @@ class AudioCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
             ValueError: In one line that names the folder, if it holds no model or a damaged one.
         """
         return cls(*read_audio(folder))
+
+    def reader(self, source: str | Path | BinaryReader) -> AudioFileReader:
+        """Open a file of this codec."""
+        return AudioFileReader(source, tables=self.tables)
 
     def learn_tables(self, signals: Iterable[Iterable[Float[Tensor, "channels _"]]], scales: Iterable[float]) -> None:
         """Count the codes of training signals at the scales in use, for range coding.
@@ -177,16 +184,15 @@ class AudioCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
             return self._stretch(reader, levels, start, stop)
         return self._decode_all(reader, reader.blocks(levels), progress)
 
-    def salvage(
-        self, codes: Int64[np.ndarray, "channels frames levels"], mode: str
-    ) -> Iterator[Float[Tensor, "channels _"]]:
-        """What ``AudioFileReader.salvage`` returned as a waveform, block by block: silence where frames were lost."""
-        done, hop = 0, self.model.hop
-        for made in self.transform.decode([torch.from_numpy(codes)]):
-            frames = made.shape[-1] // hop
-            lost = torch.from_numpy((codes[:, done : done + frames] < 0).all(-1)).repeat_interleave(hop, 1)
-            done += frames
-            yield _left_right(torch.where(lost, 0.0, made), mode)
+    def salvage(self, reader: AudioFileReader) -> SalvagedSound:
+        """The waveform of a damaged file, silent where frames were lost.
+
+        Args:
+            reader: The file, of this model.
+        """
+        self.check_reader(reader)
+        codes, report = reader.salvage()
+        return SalvagedSound(self._restore(codes, reader.header.channel_mode), report)
 
     def check_rate(self, rate: RateChoice) -> None:
         """Refuse what the model cannot spend.
@@ -203,6 +209,16 @@ class AudioCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
             ValueError: Naming both fingerprints.
         """
         check_model(reader.header.model, self.fingerprint)
+
+    def _restore(
+        self, codes: Int64[np.ndarray, "channels frames levels"], mode: str
+    ) -> Iterator[Float[Tensor, "channels _"]]:
+        done, hop = 0, self.model.hop
+        for made in self.transform.decode([torch.from_numpy(codes)]):
+            frames = made.shape[-1] // hop
+            lost = torch.from_numpy((codes[:, done : done + frames] < 0).all(-1)).repeat_interleave(hop, 1)
+            done += frames
+            yield _left_right(torch.where(lost, 0.0, made), mode)
 
     def _windows(self, signal: _Measured, progress: Progress | None) -> Iterator[CodedFrames]:
         source = signal.source
@@ -326,14 +342,10 @@ class AudioCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
     def _stretch(
         self, reader: AudioFileReader, levels: int | None, start: float, stop: float | None
     ) -> Iterator[Float[Tensor, "channels _"]]:
-        rate, hop, total = self.model.sample_rate, self.model.hop, reader.num_samples
-        if total is None:
-            raise ValueError("a stretch of a pipe cannot be sought: save the file first")
-        first, last = round(start * rate), total if stop is None else round(stop * rate)
-        if not 0 <= first <= last <= total:
-            raise ValueError(f"the signal is {total / rate:g} seconds long: start and stop lie within, in this order")
+        hop = self.model.hop
+        first, last = check_stretch(start, stop, reader.num_samples, self.model.sample_rate)
         before = max(0, first // hop - self.model.reach[1])
-        after = min(-(-total // hop), -(-last // hop) + self.model.reach[1])
+        after = min(-(-(reader.num_samples or 0) // hop), -(-last // hop) + self.model.reach[1])
         skip, left = first - before * hop, last - first
         for made in self.transform.decode(map(torch.from_numpy, reader.stretch(before, after, levels))):
             block = _left_right(made, reader.header.channel_mode)[:, skip:][:, :left]

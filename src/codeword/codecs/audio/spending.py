@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from codeword.codecs.audio.choice import Kbps, RateChoice
+from codeword.codecs.audio.choice import RateChoice
 from codeword.codecs.audio.model import AudioModel
 from codeword.codecs.audio.reservoir import Reservoir, frame_costs
-from codeword.codecs.rates import Levels, Scale
+from codeword.codecs.rates import Kbps, Levels, Scale, check_depth
 from codeword.functional.rate import depths_at
 
 LATE = 4.0  # seconds of the average rate that a causal controller may run ahead or behind
@@ -21,20 +21,13 @@ def check_rate(model: AudioModel, rate: RateChoice) -> None:
     Raises:
         ValueError: Naming what it can.
     """
-    levels = model.levels
-    match rate:
-        case Scale(value):
-            if model.importance is None:
-                raise ValueError(f"this model has a constant depth: choose 1 to {levels} levels instead of a scale")
-            model.quantizer.check_scale(value)
-        case Levels(count):
-            if not 1 <= count <= levels:
-                raise ValueError(f"this model has {levels} levels: choose 1 to {levels}, got {count}")
-        case Kbps(value, cap):
-            if cap is not None and not value <= cap:
-                raise ValueError(f"a cap of {cap:g} kbps is below the rate of {value:g}: ask for that or more")
-            if not 0 < value < float("inf"):
-                raise ValueError(f"a rate in kbps is positive, got {value}")
+    if not isinstance(rate, Kbps):
+        check_depth(rate, model.levels, None if model.importance is None else model.quantizer.check_scale)
+        return
+    if rate.cap is not None and not rate.value <= rate.cap:
+        raise ValueError(f"a cap of {rate.cap:g} kbps is below the rate of {rate.value:g}: ask for that or more")
+    if not 0 < rate.value < float("inf"):
+        raise ValueError(f"a rate in kbps is positive, got {rate.value}")
 
 
 class Spending:

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from torch import nn
-
 from codeword.codecs.audio.model import AudioModel
-from codeword.codecs.folders import digest, located_in, read_frame_tables, read_model, write_model
+from codeword.codecs.folders import digest, located_in, read_codec, read_frame_tables, write_model
 from codeword.entropy.frames import FrameTables
 
 SPEECH = "speech-16k"  # the model that comes with the package
@@ -38,10 +36,7 @@ def read_audio(folder: Path) -> tuple[AudioModel, FrameTables | None]:
     Raises:
         ValueError: In one line that names the folder, if it holds no model or a damaged one.
     """
-    folder = located(folder)
-    advice = f"the folder that codeword train audio made, or {SPEECH}"
-    model = read_model(folder, KIND, lambda model: _audio(folder, model).quantizer.quantizer.sizes, advice=advice)
-    return _audio(folder, model), read_frame_tables(folder)
+    return read_codec(folder, KIND, AudioModel, _sizes, read_frame_tables, shipped=SHIPPED, known=SPEECH)
 
 
 def read_tables(folder: Path) -> FrameTables | None:
@@ -53,7 +48,5 @@ def read_tables(folder: Path) -> FrameTables | None:
     return read_frame_tables(located(folder))
 
 
-def _audio(folder: Path, model: nn.Module) -> AudioModel:
-    if not isinstance(model, AudioModel):
-        raise ValueError(f"{folder} holds a {type(model).__name__}, not an audio model")
-    return model
+def _sizes(model: AudioModel) -> tuple[int, ...]:
+    return model.quantizer.quantizer.sizes

@@ -15,7 +15,7 @@ from codeword.codecs.folders import FILES
 from codeword.codecs.image.model import ImageModel
 from codeword.codecs.image.storage import fingerprint, located, read_image_model, write_image
 from codeword.codecs.image.transform import CodedImage, ImageTransform
-from codeword.codecs.rates import Levels, Scale
+from codeword.codecs.rates import Levels, Scale, check_depth
 from codeword.entropy.counting import GridCounter
 from codeword.entropy.frames import FrameTables
 from codeword.formats.container import BinaryWriter
@@ -201,18 +201,12 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
         Raises:
             ValueError: Naming what it can.
         """
-        levels = self.model.levels
-        match rate:
-            case Scale(value):
-                if self.model.importance is None:
-                    raise ValueError(f"this model has a constant depth: choose 1 to {levels} levels instead of a scale")
-                self.model.allocation.check_scale(value)
-            case Levels(count):
-                if not 1 <= count <= levels:
-                    raise ValueError(f"this model has {levels} levels: choose 1 to {levels}, got {count}")
-            case BitsPerPixel(value):
-                if not 0 < value < float("inf"):
-                    raise ValueError(f"a rate in bits per pixel is positive, got {value}")
+        if isinstance(rate, BitsPerPixel):
+            if not 0 < rate.value < float("inf"):
+                raise ValueError(f"a rate in bits per pixel is positive, got {rate.value}")
+            return
+        varies = self.model.importance is not None
+        check_depth(rate, self.model.levels, self.model.allocation.check_scale if varies else None)
 
     def check_reader(self, reader: ImageFileReader) -> None:
         """Refuse a file of another model.

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from torch import nn
-
-from codeword.codecs.folders import digest, located_in, read_frame_tables, read_model, write_model
+from codeword.codecs.folders import digest, located_in, read_codec, read_frame_tables, write_model
 from codeword.codecs.image.model import ImageModel
 from codeword.entropy.frames import FrameTables
 from codeword.quantizers.storage import training_only
@@ -41,13 +39,6 @@ def read_image_model(folder: Path) -> tuple[ImageModel, FrameTables | None]:
     Raises:
         ValueError: In one line that names the folder, if it holds no model or a damaged one.
     """
-    folder = located(folder)
-    advice = f"the folder that codeword train image made, or {PHOTOS}"
-    model = read_model(folder, KIND, lambda model: _image(folder, model).quantizer.sizes, advice=advice)
-    return _image(folder, model), read_frame_tables(folder)
-
-
-def _image(folder: Path, model: nn.Module) -> ImageModel:
-    if not isinstance(model, ImageModel):
-        raise ValueError(f"{folder} holds a {type(model).__name__}, not an image model")
-    return model
+    return read_codec(
+        folder, KIND, ImageModel, lambda model: model.quantizer.sizes, read_frame_tables, shipped=SHIPPED, known=PHOTOS
+    )

@@ -1,27 +1,41 @@
 """Speech to ``.cw`` files and back."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from huggingface_hub import ModelHubMixin
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from codeword.codecs.folders import digest
+from codeword.codecs.folders import FILES
+from codeword.codecs.rates import Kbps, Step
+from codeword.codecs.sound import Progress, SalvagedSound, check_stretch, kilobits
+from codeword.codecs.speech.framing import LineAnalysis
 from codeword.codecs.speech.model import SpeechModel
+from codeword.codecs.speech.rounding import COARSEST, FINEST, Codes, Frames, Lines, Rounding
+from codeword.codecs.speech.storage import fingerprint, located, read_speech, write_speech
+from codeword.codecs.speech.streaming import HOLD, LATE, SpeechDecoder, SpeechEncoder
+from codeword.data.audio_stream import AudioStream
 from codeword.entropy.counting import FrameCounter
-from codeword.entropy.lines import MOST_BITS, LineCoder, SpeechTables
-from codeword.formats.container import BinaryWriter
+from codeword.entropy.lines import SpeechTables
+from codeword.formats.container import CHUNK_HEAD, CRC, ENTRY, BinaryReader, BinaryWriter
 from codeword.formats.counted import Counted
+from codeword.formats.errors import FormatError
 from codeword.formats.fields import check_model, short_fingerprint
 from codeword.formats.speech import SpeechFileReader, SpeechFileWriter, SpeechHeader
-from codeword.functional.bands import UNIT, step_exponents
-from codeword.functional.threads import one_thread
+from codeword.functional.bands import UNIT
 from codeword.quantizers import Quantizer
+from codeword.quantizers.storage import card, fetched
 
-_COARSEST, _FINEST = 24 * UNIT, -40 * UNIT  # exponents of steps
+SpeechRate: TypeAlias = Kbps | Step
 _PROMISED = 0.01  # a rate that is met worse than this is noted
+_PART = 1000  # frames that are rounded at once, so that those of hours are never there together
+_TRIES = 4  # files that are measured before the nearest one is written
+_OVERHEAD = 8 * (CHUNK_HEAD.size + CRC.size + ENTRY.size + 6)  # bits of a chunk of a stream, beside its message
 
 
 class CompressedSpeech(NamedTuple):
@@ -30,7 +44,7 @@ class CompressedSpeech(NamedTuple):
     Attributes:
         seconds: Length of the signal.
         num_bytes: Length of the file.
-        step: Exponent of its steps, in 64ths of an octave of energy.
+        step: Exponent of its steps, in 64ths of an octave of energy; of a stream, that of the last one.
         note: Empty, or why a rate was not met.
     """
 
@@ -42,18 +56,32 @@ class CompressedSpeech(NamedTuple):
     @property
     def kbps(self) -> float:
         """Of the file, headers included; 0 for no signal."""
-        return 8e-3 * self.num_bytes / self.seconds if self.seconds else 0.0
+        return kilobits(self.num_bytes, self.seconds)
 
 
 class _Analysed(NamedTuple):
     """A signal before its step is chosen."""
 
-    lines: Float32[np.ndarray, "frames lines"]
-    codes: Int64[np.ndarray, "frames levels"]
-    energies: Int64[np.ndarray, "frames lines"]
+    lines: Lines
+    codes: Codes
+    num_samples: int
+
+    def rounded(self, rounding: Rounding, step: int) -> Iterator[Frames]:
+        for start in range(0, len(self.lines), _PART):
+            part = slice(start, start + _PART)
+            yield rounding.round(self.lines[part], self.codes[part], step)
 
 
-class SpeechCodec:
+_CARD = card(
+    "A speech codec",
+    "A codec of speech that codes the lines of a lapped transform under a vector-quantized envelope, written by "
+    "codeword. `config.json` has its bands and its quantizer.",
+    "from codeword.codecs.speech.codec import SpeechCodec\n\n"
+    'codec = SpeechCodec.from_pretrained("this folder")\n# or: codeword compress --model FOLDER in.wav out.cw',
+)
+
+
+class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_CARD):
     """A speech model with the integers that files need.
 
     ::
@@ -70,97 +98,263 @@ class SpeechCodec:
         if tables.sizes != model.quantizer.sizes or tables.bands != model.envelope.bands:
             raise ValueError("these tables belong to another model: export them with export(model, signals)")
         self.model, self.tables = model.eval(), tables
-        self._coder = LineCoder(tables)
-        self.fingerprint = digest(model, model.arguments(), lambda _: False)
+        self._rounding = Rounding(self.model, tables)
+        self.fingerprint = fingerprint(model)
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second."""
+        return self.model.sample_rate
+
+    @classmethod
+    def open(cls, folder: Path) -> "SpeechCodec":
+        """The codec in a folder, or the one that comes with the package under a name, without a look at any hub.
+
+        Raises:
+            ValueError: In one line that names the folder, if it holds no model or a damaged one.
+        """
+        return cls(*read_speech(folder))
+
+    def reader(self, source: str | Path | BinaryReader) -> SpeechFileReader:
+        """Open a file of this codec."""
+        return SpeechFileReader(source, tables=self.tables)
+
+    def encoder(self, rate: SpeechRate) -> SpeechEncoder:
+        """For one channel of live speech at the model's rate."""
+        self.check_rate(rate)
+        return SpeechEncoder(self._rounding, rate)
+
+    def decoder(self) -> SpeechDecoder:
+        """For frames of live speech."""
+        return SpeechDecoder(self._rounding)
 
     def compress(
-        self, audio: Float[Tensor, " time"], target: BinaryWriter, *, kbps: float | None = None, step: int | None = None
+        self,
+        source: AudioStream,
+        target: BinaryWriter,
+        rate: SpeechRate,
+        *,
+        streaming: bool = False,
+        progress: Progress | None = None,
     ) -> CompressedSpeech:
         """Write the codes of a signal.
 
         Args:
-            audio: At the model's rate.
+            source: A signal of one channel at the model's rate.
             target: Where the file goes.
-            kbps: Kilobits a second of the file, met by the choice of its step.
-            step: Exponent of its steps in place of that.
+            rate: What to spend.
+            streaming: Write while reading; a rate is then met by a causal controller, never looking ahead.
+            progress: Called after every block.
 
         Raises:
-            ValueError: If not exactly one of the two is given, or it is out of range.
+            ValueError: If the rate is out of range, or the signal another one.
         """
-        if (kbps is None) == (step is None):
-            raise ValueError("a file has a rate or a step: give kbps or step")
-        if kbps is not None and not 0 < kbps < float("inf"):
-            raise ValueError(f"a rate in kbps is positive, got {kbps}")
-        if step is not None and not _FINEST <= step <= _COARSEST:
-            raise ValueError(f"steps have exponents from {_FINEST} to {_COARSEST}, got {step}")
-        analysed, samples = self._analyse(audio), audio.shape[-1]
-        seconds = samples / self.model.sample_rate
-        note = ""
-        if step is None:
-            assert kbps is not None
-            step = self._step_for(analysed, samples, 125 * kbps * seconds)
-            size = self._size(analysed, samples, step)
-            if seconds and abs(size - 125 * kbps * seconds) > _PROMISED * 125 * kbps * seconds:
-                note = f"{kbps:g} kbps was asked for, {8e-3 * size / seconds:.3f} is nearest"
+        self.check_rate(rate)
+        if (source.rate, source.channels) != (self.model.sample_rate, 1):
+            raise ValueError(
+                f"the model is for one channel at {self.model.sample_rate} Hz, the signal has {source.channels} at "
+                f"{source.rate} Hz: open it with rate={self.model.sample_rate}, channels=1"
+            )
+        blocks = _counted(source, progress)
+        if streaming:
+            return self._stream(blocks, target, rate)
+        analysed = self._analyse(blocks)
+        seconds, step, note = analysed.num_samples / self.model.sample_rate, 0, ""
+        if isinstance(rate, Step):
+            step = rate.exponent
+        elif seconds:
+            wanted = 125 * rate.value * seconds
+            step, size = self._step_for(analysed, wanted)
+            if abs(size - wanted) > _PROMISED * wanted:
+                note = f"{rate.value:g} kbps was asked for, {8e-3 * size / seconds:.3f} is nearest"
         counted = Counted(target)
-        self._write(counted, analysed, samples, step)
+        self._write(counted, analysed, step)
         return CompressedSpeech(seconds, counted.num_bytes, step, note)
 
-    def decompress(self, reader: SpeechFileReader) -> Float[Tensor, " time"]:
-        """The signal of a file.
+    def decompress(
+        self,
+        reader: SpeechFileReader,
+        *,
+        start: float = 0.0,
+        stop: float | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Float[Tensor, "1 _"]]:
+        """The waveform of a file, block by block.
+
+        Args:
+            reader: The file, of this model.
+            start: Seconds to begin at; anything but 0 needs a file that can be sought.
+            stop: Seconds to end at.
+            progress: Called after every block.
 
         Raises:
             ValueError: If the file is of another model.
             FormatError: If it is damaged.
         """
+        self.check_reader(reader)
+        if start or stop is not None:
+            return self._stretch(reader, start, stop)
+        return self._decode_all(reader, progress)
+
+    def salvage(self, reader: SpeechFileReader) -> SalvagedSound:
+        """The waveform of a damaged file, silent where frames were lost.
+
+        Args:
+            reader: The file, of this model.
+        """
+        self.check_reader(reader)
+        frames, report = reader.salvage()
+        parts = (frames[start : start + _PART] for start in range(0, len(frames), _PART))
+        return SalvagedSound(map(self.decoder().push, parts), report)
+
+    def check_rate(self, rate: SpeechRate) -> None:
+        """Refuse what the codec cannot spend.
+
+        Raises:
+            ValueError: Naming what it can.
+        """
+        if isinstance(rate, Step):
+            if not FINEST <= rate.exponent <= COARSEST:
+                raise ValueError(f"steps have exponents from {FINEST} to {COARSEST}, got {rate.exponent}")
+            return
+        if rate.cap is not None:
+            raise ValueError("a cap is for frames of a neural codec: leave it out")
+        if not 0 < rate.value < float("inf"):
+            raise ValueError(f"a rate in kbps is positive, got {rate.value}")
+
+    def check_reader(self, reader: SpeechFileReader) -> None:
+        """Refuse a file of another model.
+
+        Raises:
+            ValueError: Naming both fingerprints.
+        """
         check_model(reader.header.model, self.fingerprint)
-        steps, codes, values = np.split(reader.read_all(), [1, 1 + reader.header.levels], axis=1)
-        exponents = step_exponents(self._coder.energies(codes), steps)
-        lines = torch.from_numpy(values * np.exp2(exponents / (2 * UNIT))).float()
-        total = reader.header.num_samples
-        samples = max(0, len(lines) * self.model.hop - self.model.delay) if total is None else total
-        with torch.inference_mode():
-            return self.model.synthesise(lines.unsqueeze(0), samples)[0]
 
-    @torch.inference_mode()
-    @one_thread()
-    def _analyse(self, audio: Float[Tensor, " time"]) -> _Analysed:
-        lines = self.model.analyse(audio.unsqueeze(0))
-        codes = self.model.encode_envelope(lines)[0].numpy()
-        return _Analysed(lines[0].numpy(), codes, self._coder.energies(codes))
+    def _analyse(self, blocks: Iterable[Float[Tensor, "1 _"]]) -> _Analysed:
+        # One growing buffer each: hours of small arrays would tear the heap apart.
+        lines, codes, analysis = BytesIO(), BytesIO(), LineAnalysis(self.model)
 
-    def _step_for(self, analysed: _Analysed, samples: int, num_bytes: float) -> int:
-        """The step whose file is nearest to so many bytes; coarser ones make smaller files."""
-        low, high = _FINEST, _COARSEST
+        def keep(found: Tensor) -> None:
+            lines.write(found.numpy().tobytes())
+            codes.write(self._rounding.encode(found).tobytes())
+
+        for block in blocks:
+            keep(analysis.push(block[0]))
+        keep(analysis.finish())
+        return _Analysed(
+            np.frombuffer(lines.getbuffer(), np.float32).reshape(-1, self.model.hop),
+            np.frombuffer(codes.getbuffer(), np.int64).reshape(-1, len(self.tables.sizes)),
+            analysis.num_samples,
+        )
+
+    def _step_for(self, analysed: _Analysed, num_bytes: float) -> tuple[int, int]:
+        """The step whose file is nearest to so many bytes, and its size; coarser ones make smaller files."""
+        bits: dict[int, float] = {}
         sizes: dict[int, int] = {}
-        while high - low > 1:
-            middle = (low + high) // 2
-            sizes[middle] = self._size(analysed, samples, middle)
-            low, high = (low, middle) if sizes[middle] < num_bytes else (middle, high)
-        for end in (low, high):
-            sizes.setdefault(end, self._size(analysed, samples, end))
-        return min((low, high), key=lambda step: abs(sizes[step] - num_bytes))
+        beside = 0.0  # bits that a file has beside those of its lines
 
-    def _size(self, analysed: _Analysed, samples: int, step: int) -> int:
-        counted = Counted()
-        self._write(counted, analysed, samples, step)
-        return counted.num_bytes
+        def expected(step: int) -> float:
+            if step not in bits:
+                bits[step] = sum(map(self._rounding.bits, analysed.rounded(self._rounding, step)))
+            return (bits[step] + beside) / 8
 
-    def _write(self, target: Counted, analysed: _Analysed, samples: int, step: int) -> None:
-        exponents = step_exponents(analysed.energies, step)
-        # Beyond what can be written nothing is heard that a step so fine would be chosen for.
-        most = 2**MOST_BITS - 1
-        values = np.rint(analysed.lines / np.exp2(exponents / (2 * UNIT))).clip(-most, most).astype(np.int64)
-        header = SpeechHeader(
+        for _ in range(_TRIES):
+            low, high = FINEST, COARSEST
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (low, middle) if expected(middle) < num_bytes else (middle, high)
+            step = min((low, high), key=lambda step: abs(expected(step) - num_bytes))
+            if step in sizes:
+                break
+            counted = Counted()
+            self._write(counted, analysed, step)
+            sizes[step] = counted.num_bytes
+            expected(step)
+            beside = 8 * sizes[step] - bits[step]
+        return min(sizes.items(), key=lambda found: abs(found[1] - num_bytes))
+
+    def _write(self, target: BinaryWriter, analysed: _Analysed, step: int) -> None:
+        with SpeechFileWriter(target, self._header(analysed.num_samples), tables=self.tables) as writer:
+            for frames in analysed.rounded(self._rounding, step):
+                writer.write(frames)
+
+    def _stream(
+        self, blocks: Iterable[Float[Tensor, "1 _"]], target: BinaryWriter, rate: SpeechRate
+    ) -> CompressedSpeech:
+        counted, encoder = Counted(target), SpeechEncoder(self._rounding, rate, overhead=_OVERHEAD)
+        writer = SpeechFileWriter(counted, self._header(None), tables=self.tables, chunk_frames=HOLD)
+        for block in blocks:
+            writer.write(encoder.push(block))
+        samples = encoder.num_samples
+        last = encoder.finish()
+        writer.write(last)
+        writer.close(samples)
+        seconds, note = samples / self.model.sample_rate, ""
+        if isinstance(rate, Kbps) and abs(8e-3 * counted.num_bytes - rate.value * seconds) > LATE * rate.value:
+            note = f"{rate.value:g} kbps was asked for, {8e-3 * counted.num_bytes / seconds:.3f} came out"
+        return CompressedSpeech(seconds, counted.num_bytes, int(last[-1, 0]), note)
+
+    def _decode_all(self, reader: SpeechFileReader, progress: Progress | None) -> Iterator[Float[Tensor, "1 _"]]:
+        rate, decoder, frames = self.model.sample_rate, self.decoder(), 0
+        held = torch.zeros(1, 0)  # only the end of the file tells how much of it counts
+        done = 0
+        for block in reader:
+            yield held
+            done += held.shape[-1]
+            frames += len(block)
+            held = decoder.push(block)
+            if progress is not None:
+                total = reader.header.num_samples
+                progress(done / rate, None if total is None else total / rate)
+        total = reader.header.num_samples
+        if total is not None and frames != self.model.num_frames(total):
+            raise FormatError("header", f"{total} samples have {self.model.num_frames(total)} frames, not {frames}")
+        yield held[:, : (reader.num_samples or 0) - done]
+
+    def _stretch(self, reader: SpeechFileReader, start: float, stop: float | None) -> Iterator[Float[Tensor, "1 _"]]:
+        model = self.model
+        first, last = check_stretch(start, stop, reader.num_samples, model.sample_rate)
+        # What a frame before the first one shares with it lies before the stretch.
+        begin, end = first // model.hop, model.num_frames(last)
+        decoder, skip, left = self.decoder(), first - begin * model.hop, last - first
+        for at in range(begin, end, _PART):
+            made = decoder.push(reader.read(at, min(at + _PART, end)))
+            block = made[:, skip:][:, :left]
+            skip, left = max(0, skip - made.shape[-1]), left - block.shape[-1]
+            if block.shape[-1]:
+                yield block
+
+    def _header(self, num_samples: int | None) -> SpeechHeader:
+        return SpeechHeader(
             model=short_fingerprint(self.fingerprint),
             sample_rate=self.model.sample_rate,
             lines=self.model.hop,
             sizes=self.tables.sizes,
-            num_samples=samples,
+            num_samples=num_samples,
         )
-        steps = np.full((len(values), 1), step, dtype=np.int64)
-        with SpeechFileWriter(target, header, tables=self.tables) as writer:
-            writer.write(np.concatenate([steps, analysed.codes, values], axis=1))
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> "SpeechCodec":
+        """The codec in a folder, in a repository of a hub, or under the name of the one that comes with the package."""
+        return super().from_pretrained(located(Path(pretrained_model_name_or_path)), **options)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        write_speech(save_directory, self.model, self.tables)
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, **options: Any) -> "SpeechCodec":
+        return cls(*read_speech(fetched(model_id, FILES, **options)))
+
+
+def _counted(source: AudioStream, progress: Progress | None) -> Iterator[Float[Tensor, "1 _"]]:
+    """The blocks of a source, told of."""
+    total = None if source.frames is None else source.frames / source.rate
+    done = 0
+    for block in source:
+        yield block
+        done += block.shape[-1]
+        if progress is not None:
+            progress(done / source.rate, total)
 
 
 @torch.no_grad()

@@ -86,19 +86,24 @@ class SpeechModel(nn.Module):
         """Samples that a decoder waits for beyond a frame's own."""
         return self.transform.overlap
 
+    @property
+    def before(self) -> int:
+        """Silence before the signal: where the first frame begins to be the only one."""
+        return (self.hop + self.transform.overlap) // 2
+
     def num_frames(self, samples: int) -> int:
         """Frames of a signal."""
         return -(-(samples + self.delay) // self.hop)
 
     def analyse(self, audio: Float[Tensor, "batch time"]) -> Float[Tensor, "batch frames lines"]:
         """Lines of all frames; silence surrounds the signal."""
-        frames, before = self.num_frames(audio.shape[-1]), self._before
+        frames, before = self.num_frames(audio.shape[-1]), self.before
         after = (frames + 1) * self.hop - before - audio.shape[-1]
         return self.transform(F.pad(audio, (before, after)))
 
     def synthesise(self, lines: Float[Tensor, "batch frames lines"], samples: int) -> Float[Tensor, "batch {samples}"]:
         """The signal of lines."""
-        return self.transform.inverse(lines)[:, self._before : self._before + samples]
+        return self.transform.inverse(lines)[:, self.before : self.before + samples]
 
     def code(self, lines: Float[Tensor, "batch frames lines"], step: Float[Tensor, " batch"]) -> Coded:
         """Quantize envelopes and lines as training sees it: noise of a step's width stands for rounding.
@@ -129,8 +134,3 @@ class SpeechModel(nn.Module):
             "sample_rate": self.sample_rate,
             "overlap": self.transform.overlap,
         }
-
-    @property
-    def _before(self) -> int:
-        """Silence before the signal: where the first frame begins to be the only one."""
-        return (self.hop + self.transform.overlap) // 2

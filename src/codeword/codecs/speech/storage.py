@@ -2,42 +2,52 @@
 
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
 
-from codeword.codecs.folders import TABLES
-from codeword.codecs.speech.codec import SpeechCodec
+from codeword.codecs.folders import TABLES, damaged_tables, digest, located_in, read_codec, write_model
 from codeword.codecs.speech.model import SpeechModel
 from codeword.entropy.lines import SpeechTables
-from codeword.quantizers.storage import read_module, write_module
 
+ENVELOPES = "envelope-12"  # the model that comes with the package
+SHIPPED = Path(__file__).parent / "shipped"
 KIND = "speech"
 
 
-def write_speech(folder: Path, codec: SpeechCodec) -> None:
-    """Write a codec into an existing folder."""
-    write_module(folder, codec.model, KIND)
-    (folder / TABLES).write_bytes(save(codec.tables.arrays()))
+def fingerprint(model: SpeechModel) -> str:
+    """SHA-256, in hexadecimal, of what turns lines into a signal: the transform, which has no weights."""
+    return digest(model, model.arguments(), lambda _: False)
 
 
-def read_speech(folder: Path) -> SpeechCodec:
-    """Read a codec.
+def write_speech(folder: Path, model: SpeechModel, tables: SpeechTables) -> None:
+    """Write a model and its tables, as ``write_model`` does."""
+    write_model(folder, model, KIND, tables)
+
+
+def located(model: Path) -> Path:
+    """The folder of a model: the given one, or else that of a model of this name that comes with the package."""
+    return located_in(SHIPPED, model)
+
+
+def read_speech(folder: Path) -> tuple[SpeechModel, SpeechTables]:
+    """Read a model and its tables.
+
+    Args:
+        folder: Where, or the name of a model that comes with the package.
 
     Raises:
-        ValueError: In one line that names the folder, if it holds no codec or a damaged one.
+        ValueError: In one line that names the folder, if it holds no model or a damaged one.
     """
-    if not folder.is_dir():
-        raise ValueError(f"there is no model {folder}: give the folder that codeword train speech made")
-    model = read_module(folder, KIND)
-    if not isinstance(model, SpeechModel):
-        raise ValueError(f"{folder} holds a {type(model).__name__}, not a speech model")
+    return read_codec(
+        folder, KIND, SpeechModel, lambda model: model.quantizer.sizes, read_tables, shipped=SHIPPED, known=ENVELOPES
+    )
+
+
+def read_tables(folder: Path) -> SpeechTables:
+    """The tables of a model.
+
+    Raises:
+        ValueError: In one line, if they are missing or damaged.
+    """
     path = folder / TABLES
-    try:
-        tables = SpeechTables.from_arrays(load_file(path))
-    except (SafetensorError, OSError, ValueError) as error:
-        what = " ".join(str(error).split())
-        raise ValueError(f"{path} is damaged, restore the model or train it again: {what}") from error
-    try:
-        return SpeechCodec(model, tables)
-    except ValueError as error:
-        raise ValueError(f"{path} belongs to another model: restore the one that {folder} was saved with") from error
+    with damaged_tables(path):
+        return SpeechTables.from_arrays(load_file(path))

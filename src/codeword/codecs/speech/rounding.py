@@ -1,0 +1,68 @@
+"""Lines to integers and back, under the envelopes that codes stand for."""
+
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from codeword.codecs.speech.model import SpeechModel
+from codeword.entropy.lines import MOST_BITS, LineCoder, SpeechTables
+from codeword.functional.bands import UNIT, step_exponents
+from codeword.functional.threads import one_thread
+
+COARSEST, FINEST = 24 * UNIT, -40 * UNIT  # exponents of steps
+Lines: TypeAlias = Float32[np.ndarray, "frames lines"]
+Codes: TypeAlias = Int64[np.ndarray, "frames levels"]
+Frames: TypeAlias = Int64[np.ndarray, "frames numbers"]
+"""Of every frame its step, the codes of its envelope, its lines in steps."""
+
+
+class Rounding:
+    """What a file has in place of lines.
+
+    Args:
+        model: Whose envelopes.
+        tables: What was exported of it.
+    """
+
+    def __init__(self, model: SpeechModel, tables: SpeechTables):
+        self.model, self.coder = model, LineCoder(tables)
+
+    @torch.inference_mode()
+    @one_thread()
+    def encode(self, lines: Tensor) -> Codes:
+        """Codes of the envelopes of lines."""
+        return self.model.encode_envelope(lines.unsqueeze(0))[0].numpy()
+
+    def round(self, lines: Lines, codes: Codes, step: int) -> Frames:
+        """Lines in steps."""
+        exponents = step_exponents(self.coder.energies(codes), step)
+        # Beyond what can be written nothing is heard that a step so fine would be chosen for.
+        most = 2**MOST_BITS - 1
+        values = np.rint(lines / np.exp2(exponents / (2 * UNIT))).clip(-most, most).astype(np.int64)
+        return np.concatenate([np.full((len(values), 1), step), codes, values], axis=1)
+
+    def restore(self, frames: Frames) -> Tensor:
+        """Undo :meth:`round`: lines, within half a step. Frames with -1 for codes were lost and have none."""
+        steps, codes, values = self._split(frames)
+        lost = codes[:, 0] < 0
+        exponents = step_exponents(self.coder.energies(codes.clip(0)), steps)
+        lines = torch.from_numpy(values * np.exp2(exponents / (2 * UNIT))).float()
+        lines[torch.from_numpy(lost)] = 0.0
+        return lines
+
+    def bits(self, frames: Frames) -> float:
+        """Bits that the lines of frames take, nearly; those of their codes are not among them."""
+        steps, codes, values = self._split(frames)
+        return float(self.coder.bits(codes, values, steps[:, 0]).sum())
+
+    def message_bits(self, frames: Frames) -> int:
+        """Bits of frames of one step as one message."""
+        steps, codes, values = self._split(frames)
+        return 8 * len(self.coder.encode(codes, values, steps[:, 0]))
+
+    def _split(self, frames: Frames) -> tuple[Int64[np.ndarray, "frames 1"], Codes, Int64[np.ndarray, "frames lines"]]:
+        steps, codes, values = np.split(frames, [1, 1 + len(self.coder.tables.sizes)], axis=1)
+        return steps, codes, values

@@ -1,0 +1,130 @@
+"""Speech to frames and back while it comes, behind by no more than the transform needs."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from codeword.codecs.rates import Kbps, Step
+from codeword.codecs.speech.control import StepControl
+from codeword.codecs.speech.framing import LineAnalysis, LineSynthesis
+from codeword.codecs.speech.rounding import COARSEST, FINEST, Codes, Frames, Lines, Rounding
+from codeword.functional.bands import UNIT
+
+LATE = 4.0  # seconds of the average rate that a stream may run ahead or behind
+HOLD = 100  # frames that share a step
+_EVERY = 4  # frame of those behind is looked back upon
+_FIRST = -2 * UNIT  # step of the first frames, of speech as loud as usual
+
+
+class _Piece(NamedTuple):
+    """Frames before they are rounded."""
+
+    lines: Lines
+    codes: Codes
+
+    def part(self, start: int, stop: int) -> "_Piece":
+        return _Piece(self.lines[start:stop], self.codes[start:stop])
+
+
+class SpeechEncoder:
+    """Samples to frames, as soon as they are complete; what it returns does not depend on how blocks are cut.
+
+    Args:
+        rounding: Of a codec.
+        rate: What frames may cost. For a rate in kbps every 100 frames, or two seconds, have a step of their own.
+        overhead: Bits that go with as many frames beside their message.
+
+    Attributes:
+        latency: Samples that the encoder may be behind: one less than those of a frame.
+    """
+
+    def __init__(self, rounding: Rounding, rate: Kbps | Step, *, overhead: int = 0):
+        self._rounding, self._rate, self._overhead = rounding, rate, overhead
+        self.latency = rounding.model.hop - 1
+        self._begin()
+
+    @property
+    def num_samples(self) -> int:
+        """Samples so far."""
+        return self._analysis.num_samples
+
+    def push(self, block: Float[Tensor, "1 _"]) -> Frames:
+        """The next samples, any number of them; returns the frames that are complete, perhaps none.
+
+        Raises:
+            ValueError: If a sample is not finite; the stream goes on as if without the block.
+        """
+        if not block.isfinite().all():
+            raise ValueError("samples must be finite, got a NaN or an infinity: leave it out, or send silence")
+        return self._round(self._analysis.push(block[0]))
+
+    def finish(self) -> Frames:
+        """The last frames, one at least; the next push begins another signal."""
+        last = self._round(self._analysis.finish())
+        self._begin()
+        return last
+
+    def _begin(self) -> None:
+        model = self._rounding.model
+        self._analysis, self._control = LineAnalysis(model), None
+        if isinstance(self._rate, Kbps):
+            income = 1000 * self._rate.value * model.hop / model.sample_rate
+            size = LATE * 1000 * self._rate.value
+            self._control = StepControl(income, size, first=_FIRST, range_=(FINEST, COARSEST))
+        self._span: list[_Piece] = []
+        self._left = HOLD
+
+    def _round(self, lines: Tensor) -> Frames:
+        found = _Piece(lines.numpy(), self._rounding.encode(lines))
+        made = [self._rounding.round(*found.part(0, 0), self._step)]
+        start = 0
+        while start < len(lines):
+            piece = found.part(start, start + self._left)
+            made.append(self._rounding.round(*piece, self._step))
+            start, self._left = start + len(piece.lines), self._left - len(piece.lines)
+            self._span.append(piece)
+            if not self._left:
+                self._settle()
+        return np.concatenate(made)
+
+    def _settle(self) -> None:
+        """The next frames have a step of their own."""
+        lines, codes = (np.concatenate(parts) for parts in zip(*self._span, strict=True))
+        self._left = HOLD
+        self._span.clear()
+        if self._control is not None:
+            taken = self._rounding.message_bits(self._rounding.round(lines, codes, self._control.step))
+            some = _Piece(lines[::_EVERY], codes[::_EVERY])
+
+            def cost(step: int) -> float:
+                return _EVERY * self._rounding.bits(self._rounding.round(*some, step))
+
+            self._control.spend(taken + self._overhead, HOLD, cost)
+
+    @property
+    def _step(self) -> int:
+        if isinstance(self._rate, Step):
+            return self._rate.exponent
+        assert self._control is not None
+        return self._control.step
+
+
+class SpeechDecoder:
+    """Frames to samples, as soon as no frame to come can change them.
+
+    Args:
+        rounding: Of a codec.
+
+    Attributes:
+        latency: Samples that it is behind: of k frames all samples but so many are out.
+    """
+
+    def __init__(self, rounding: Rounding):
+        self._rounding, self.latency = rounding, rounding.model.delay
+        self._synthesis = LineSynthesis(rounding.model)
+
+    def push(self, frames: Frames) -> Float[Tensor, "1 _"]:
+        """The next frames, any number of them; returns the samples that are final."""
+        return self._synthesis.push(self._rounding.restore(frames)).unsqueeze(0)
