@@ -24,7 +24,7 @@ def test_probabilities_are_those_of_the_mixture(model):
         mass = (weights[place].exp() * (edges[0] - edges[1])).sum(1)
         assert float(mass.sum()) == pytest.approx(1.0, abs=1e-6)
         values = torch.tensor([0.0, 3.0, -3.0, 0.4])
-        found = model.bits(values, ratio[place].expand(4), band[place].expand(4)).double()
+        found = model.mixture(ratio[place].expand(4), band[place].expand(4)).bits(values).double()
         wanted = -mass[[400, 403, 397]].log2()
         torch.testing.assert_close(found[:3], wanted, atol=1e-4, rtol=1e-4)
         assert found[1] == found[2]
@@ -32,7 +32,7 @@ def test_probabilities_are_those_of_the_mixture(model):
 
 def test_no_value_costs_infinity_and_gradients_are_finite(model):
     values = torch.tensor([0.0, 1e4, -1e6], requires_grad=True)
-    bits = model.bits(values, torch.full((3,), -8.0), torch.zeros(3, dtype=torch.long))
+    bits = model.mixture(torch.full((3,), -8.0), torch.zeros(3, dtype=torch.long)).bits(values)
     assert bits.isfinite().all() and (bits >= 0).all()
     bits.sum().backward()
     assert values.grad.isfinite().all()
@@ -48,7 +48,7 @@ def test_tables_are_the_mixture_in_integers(model):
         most = len(counts) // 2 - 1
         numbers = torch.arange(-most, most + 1).float()
         assert np.array_equal(counts[:-1], counts[:-1][::-1]) or np.abs(counts[:-1] - counts[:-1][::-1]).max() <= 1
-        bits = model.bits(numbers, torch.full(numbers.shape, middle_of(cell)), torch.tensor(band))
+        bits = model.mixture(torch.full(numbers.shape, middle_of(cell)), torch.tensor(band)).bits(numbers)
         likely = bits.detach().numpy() < 11
         ideal = -np.log2(counts[:-1] / TOTAL)
         assert np.abs(ideal - bits.detach().numpy())[likely].max() < 0.06
@@ -63,7 +63,7 @@ def test_training_finds_the_distribution_of_laplacian_lines():
     values = (lines * torch.exp2(ratio / 2) / 2**0.5).round()
     band = torch.zeros(6000, dtype=torch.long)
     for _ in range(150):
-        bits = made.bits(values, ratio, band).mean()
+        bits = made.mixture(ratio, band).bits(values).mean()
         optimizer.zero_grad()
         bits.backward()
         optimizer.step()

@@ -82,9 +82,13 @@ def test_rounding_costs_what_the_distribution_of_integers_says():
     energies = made.envelope.energies(made.quantizer.decode(made.encode_envelope(lines)))
     torch.testing.assert_close(coded.energies, energies)
     exponents = step.view(-1, 1, 1) + 0.75 * energies
-    wanted = made.lines.bits((lines * torch.exp2(-exponents / 2)).round(), energies - exponents, made.band)
+    wanted = made.lines.mixture(energies - exponents, made.band).bits((lines * torch.exp2(-exponents / 2)).round())
     torch.testing.assert_close(coded.bits, wanted)
     assert (coded.bits.mean((1, 2)).diff() < 0).all()  # coarser steps, fewer bits
+    some = torch.tensor([3, 0, 31])
+    torch.testing.assert_close(made.code(lines, step, some).bits, wanted[..., some])
+    zero = (lines * torch.exp2(-exponents / 2)).round() == 0
+    torch.testing.assert_close(coded.bits_of_zero[zero], coded.bits[zero])
 
 
 @pytest.mark.parametrize("name", QUANTIZERS)

@@ -6,6 +6,8 @@ r"""How likely every integer is that a line may be: mixtures of logistic distrib
 where d is the energy of the line over the square of its step, in octaves; w_j and a_j follow from d and the band.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
@@ -19,6 +21,25 @@ _LEAST_MASS = 1e-9
 _TAIL = 2.0**-14  # mass beyond the integers that a table has symbols for
 _MOST_SYMBOLS = 4095
 _COUNTS = 2**40  # that a histogram of a distribution has
+
+
+class Mixture(NamedTuple):
+    """Logistic distributions around zero.
+
+    Attributes:
+        weights: Logarithms of their shares.
+        widths: In steps.
+    """
+
+    weights: Float[Tensor, "*places parts"]
+    widths: Float[Tensor, "*places parts"]
+
+    def bits(self, values: Float[Tensor, "*#places"]) -> Float[Tensor, "*places"]:
+        """Bits of quantized lines; values between integers stand for what noise in place of rounding gives."""
+        # From the far side of zero, where both sigmoids are small and their difference keeps its digits.
+        size = values.abs().unsqueeze(-1)
+        mass = torch.sigmoid((0.5 - size) / self.widths) - torch.sigmoid((-0.5 - size) / self.widths)
+        return -torch.logsumexp(self.weights + mass.clamp_min(_LEAST_MASS).log(), -1) / np.log(2)
 
 
 class LineModel(nn.Module):
@@ -42,10 +63,8 @@ class LineModel(nn.Module):
             spread = torch.linspace(-3.0, 1.0, parts) - 2.0
             self.out.bias.copy_(torch.cat([torch.zeros(parts), spread]))
 
-    def mixture(
-        self, ratio: Float[Tensor, "*places"], band: Int64[Tensor, "*#places"]
-    ) -> tuple[Float[Tensor, "*places parts"], Float[Tensor, "*places parts"]]:
-        """Logarithms of weights, and widths in steps.
+    def mixture(self, ratio: Float[Tensor, "*places"], band: Int64[Tensor, "*#places"]) -> Mixture:
+        """Distributions of lines.
 
         Args:
             ratio: Energy over the square of the step, in octaves.
@@ -56,17 +75,7 @@ class LineModel(nn.Module):
         hidden = torch.tanh(self.energy(scaled.clamp(-1, 1).unsqueeze(-1)) + self.band(band))
         weights, shifts = self.out(hidden).chunk(2, -1)
         widths = torch.exp2((ratio.unsqueeze(-1) + shifts) / 2)
-        return weights.log_softmax(-1), widths + _LEAST_WIDTH
-
-    def bits(
-        self, values: Float[Tensor, "*places"], ratio: Float[Tensor, "*places"], band: Int64[Tensor, "*#places"]
-    ) -> Float[Tensor, "*places"]:
-        """Bits of quantized lines; values between integers stand for what noise in place of rounding gives."""
-        weights, widths = self.mixture(ratio, band)
-        # From the far side of zero, where both sigmoids are small and their difference keeps its digits.
-        size = values.abs().unsqueeze(-1)
-        mass = torch.sigmoid((0.5 - size) / widths) - torch.sigmoid((-0.5 - size) / widths)
-        return -torch.logsumexp(weights + mass.clamp_min(_LEAST_MASS).log(), -1) / np.log(2)
+        return Mixture(weights.log_softmax(-1), widths + _LEAST_WIDTH)
 
     @torch.no_grad()
     def tables(self) -> list[list[Int64[np.ndarray, " symbols"]]]:

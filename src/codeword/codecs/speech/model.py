@@ -23,12 +23,14 @@ class Coded(NamedTuple):
 
     Attributes:
         bits: Of every line, as the model expects them.
+        bits_of_zero: Those that a zero in its place would take.
         energies: Of every line, as a decoder sees them, in octaves.
         envelope: What the quantizer made of the envelope.
     """
 
-    bits: Float[Tensor, "batch frames lines"]
-    energies: Float[Tensor, "batch frames lines"]
+    bits: Float[Tensor, "batch frames some"]
+    bits_of_zero: Float[Tensor, "batch frames some"]
+    energies: Float[Tensor, "batch frames some"]
     envelope: Quantized
 
 
@@ -105,7 +107,12 @@ class SpeechModel(nn.Module):
         """The signal of lines."""
         return self.transform.inverse(lines)[:, self.before : self.before + samples]
 
-    def code(self, lines: Float[Tensor, "batch frames lines"], step: Float[Tensor, " batch"]) -> Coded:
+    def code(
+        self,
+        lines: Float[Tensor, "batch frames lines"],
+        step: Float[Tensor, " batch"],
+        some: Int[Tensor, " some"] | None = None,
+    ) -> Coded:
         """Quantize envelopes and lines as training sees it: noise of a step's width stands for rounding.
 
         In evaluation mode lines are rounded.
@@ -113,14 +120,17 @@ class SpeechModel(nn.Module):
         Args:
             lines: Of :meth:`analyse`.
             step: Twice the logarithm of the step at an energy of 1, in octaves.
+            some: Numbers of the lines that are looked at, below their envelope; all if not given.
         """
         quantized = self.quantizer(self.envelope(lines))
-        energies = self.envelope.energies(quantized.vectors)
+        energies, band = self.envelope.energies(quantized.vectors), self.band
+        if some is not None:
+            lines, energies, band = lines[..., some], energies[..., some], band[some]
         exponents = step.view(-1, 1, 1) + _FOLLOWED * energies
         values = lines * torch.exp2(-exponents / 2)
         values = values + torch.rand_like(values) - 0.5 if self.training else values.round()
-        bits = self.lines.bits(values, energies - exponents, self.band)
-        return Coded(bits, energies, quantized)
+        mixture = self.lines.mixture(energies - exponents, band)
+        return Coded(mixture.bits(values), mixture.bits(values.new_zeros(1, 1, 1)), energies, quantized)
 
     def encode_envelope(self, lines: Float[Tensor, "batch frames lines"]) -> Int[Tensor, "batch frames levels"]:
         """Codes of envelopes."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
@@ -38,7 +38,8 @@ class SpeechTraining:
         coarse: Least energy of an item's lines over the square of their steps, in octaves; few bits.
         fine: The greatest; many bits.
         quantizer: Weight of the quantizer's loss, beside bits of a frame.
-        seed: Of steps.
+        every: One of so many neighbouring lines takes part in a step, another one in the next.
+        seed: Of steps and lines.
     """
 
     learning_rate: float = 1e-3
@@ -46,11 +47,14 @@ class SpeechTraining:
     coarse: float = -6.0
     fine: float = 1.0
     quantizer: float = 1.0
+    every: int = 4
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not self.coarse <= self.fine:
             raise ValueError(f"steps go from coarse={self.coarse} up to fine={self.fine}")
+        if self.every < 1:
+            raise ValueError(f"every line, or one of several, takes part: every is 1 or more, got {self.every}")
 
 
 class NumberedSpeech(NamedTuple):
@@ -91,7 +95,10 @@ class SpeechTask(Task[NumberedSpeech]):
         generator = torch.Generator().manual_seed(zlib.crc32(f"{config.seed} {batch.number}".encode()))
         draw = torch.rand(len(batch.audio), generator=generator).to(batch.audio.device)
         lines = self.model.analyse(batch.audio.squeeze(1))
-        cost = self._cost(lines, config.coarse + draw * (config.fine - config.coarse))
+        first = torch.arange(0, lines.shape[-1], config.every)
+        some = (first + torch.randint(config.every, first.shape, generator=generator)).clamp_max(lines.shape[-1] - 1)
+        over = config.coarse + draw * (config.fine - config.coarse)
+        cost = self._cost(lines, over, some.to(lines.device))
         loss = cost.bits + cost.noise + config.quantizer * cost.quantizer
         return StepResult(loss, {"bits": cost.bits, "noise": cost.noise, "quantizer": cost.quantizer})
 
@@ -113,17 +120,22 @@ class SpeechTask(Task[NumberedSpeech]):
     def settings(self) -> Mapping[str, object]:
         return {f"speech_{name}": value for name, value in asdict(self.config).items()}
 
-    def _cost(self, lines: Float[Tensor, "batch frames lines"], over: Float[Tensor, " batch"]) -> "_Cost":
+    def _cost(
+        self,
+        lines: Float[Tensor, "batch frames lines"],
+        over: Float[Tensor, " batch"],
+        some: Int64[Tensor, " some"] | None = None,
+    ) -> "_Cost":
         """What frames cost at steps so fine that energies exceed them by so many octaves on the average."""
         true = self.model.envelope.energies(self.model.envelope(lines))
         step = (1 - _FOLLOWED) * true.mean((1, 2)) - over
-        coded = self.model.code(lines, step)
-        zero = self.model.lines.bits(
-            torch.zeros_like(lines), coded.energies * (1 - _FOLLOWED) - step.view(-1, 1, 1), self.model.band
-        )
-        active = 1 - torch.exp2(-zero.detach())
+        coded = self.model.code(lines, step, some)
+        if some is not None:
+            true = true[..., some]
+        active = 1 - torch.exp2(-coded.bits_of_zero.detach())
         noise = 0.5 * active * _FOLLOWED * (coded.energies - true)
-        return _Cost(coded.bits.sum(-1).mean(), noise.sum(-1).mean(), coded.envelope.loss)
+        whole = lines.shape[-1]
+        return _Cost(whole * coded.bits.mean(), whole * noise.mean(), coded.envelope.loss)
 
 
 class _Cost(NamedTuple):
