@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from codeword.evaluation.audio_results import AudioEvaluation
 from contracts.speech_models import speech_codec
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -105,3 +106,26 @@ def test_mistakes_are_one_line(run, net, home, line, said):
     assert said in ran.err
     assert len(ran.err.strip().splitlines()) == 1
     assert sorted(path.name for path in home.iterdir()) == ["b.cw"]
+
+
+def test_rate_and_quality_of_a_model(run, net, home):
+    line = f"evaluate audio {net} {SPEECH} --kbps 12 24 --metrics weighted_snr si_sdr --seconds 2"
+    ran = run(f"{line} --out r.json --report r.html")
+    assert (ran.code, ran.err) == (0, "")
+    assert "weighted SNR (dB)" in ran.out and "kbps=24" in ran.out
+    found = AudioEvaluation.read(home / "r.json")
+    worse, better = found.points
+    for point, kbps in ((worse, 12.0), (better, 24.0)):
+        assert point.kbps.mean == pytest.approx(kbps, rel=0.02)
+    for metric in ("weighted_snr", "si_sdr"):
+        assert worse.metrics[metric].mean < better.metrics[metric].mean
+    page = (home / "r.html").read_text()
+    assert "Envelope" in page and "how many levels every frame spends" not in page
+    usual = run(f"evaluate audio {net} {SPEECH} --metrics waveform --seconds 1")
+    assert all(f"kbps={kbps}" in usual.out for kbps in (8, 9.6, 13.2, 16.4, 24.4, 32))
+    for more, said in [
+        ("--levels 2", "a codec for speech is asked for rates in kbps, got levels=2"),
+        ("--packed", "--packed is not for a codec of speech"),
+    ]:
+        ran = run(f"evaluate audio {net} {SPEECH} {more}")
+        assert ran.code == 2 and said in ran.err

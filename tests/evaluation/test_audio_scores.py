@@ -2,6 +2,7 @@
 
 import importlib
 
+import numpy as np
 import pytest
 import torch
 
@@ -81,3 +82,18 @@ def test_unknown_names_and_missing_packages_are_told_before_any_work(monkeypatch
     for name in SPOKEN:
         with pytest.raises(ValueError, match=r"is not installed: pip install 'codeword\[metrics\]'"):
             Scorer((name,), RATE)
+
+
+def test_weighted_snr_forgives_noise_where_the_signal_is_loud(speech):
+    def found(noise):
+        return Scorer(("weighted_snr",), RATE)(speech, speech + noise)["weighted_snr"]
+
+    generator = torch.Generator().manual_seed(0)
+    white = torch.randn(len(speech), generator=generator)
+    spectrum = torch.fft.rfft(speech)
+    shaped = torch.fft.irfft(torch.fft.rfft(white) * spectrum.abs().square().add(1e-6).sqrt(), n=len(speech))
+    same = speech.square().mean().sqrt() / 10
+    white, shaped = (noise * (same / noise.square().mean().sqrt()) for noise in (white, shaped))
+    assert found(shaped) > found(white) + 3
+    for factor in (0.5, 0.25):  # 6.02 dB for half the noise
+        assert found(factor * white) - found(white) == pytest.approx(-20 * np.log10(factor), abs=1e-2)

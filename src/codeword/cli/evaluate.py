@@ -66,7 +66,8 @@ class EvaluateAudio:
     kbps: tuple[float, ...] = ()
     """Rates to aim at."""
     metrics: tuple[str, ...] = _OWN
-    """Of si_sdr, sdr, mel, stft, waveform; with the extra metrics also pesq, stoi, estoi, visqol, visqol_speech."""
+    """Of si_sdr, sdr, weighted_snr, mel, stft, waveform; with the extra metrics also pesq, stoi, estoi, visqol,
+    visqol_speech."""
     peers: tuple[str, ...] = ()
     """Of opus, aac, mp3, lc3, codec2, amr-wb, or all; those that are not installed are named and left out."""
     peer_kbps: tuple[float, ...] = ()
@@ -90,7 +91,9 @@ class EvaluateAudio:
 
     def run(self) -> None:
         """Measure, print, write."""
+        from codeword.cli.kinds import kind_of_model
         from codeword.codecs.audio.codec import AudioCodec
+        from codeword.codecs.speech.codec import SpeechCodec
         from codeword.evaluation.audio import AudioMeasures, evaluate
         from codeword.evaluation.audio_peers import PEERS
         from codeword.evaluation.audio_recordings import Selection, open_recordings
@@ -107,10 +110,13 @@ class EvaluateAudio:
         )
         longest = None if self.seconds == _WHOLE else self.seconds
         selection = Selection(clips=self.clips, seconds=longest, split=self.split)
-        codec = AudioCodec.open(self.model)
-        if self.packed:
+        speech = kind_of_model(self.model) == "speech"
+        if speech and self.packed:
+            raise ValueError("--packed is not for a codec of speech, whose codes have tables always: leave it out")
+        codec = SpeechCodec.open(self.model) if speech else AudioCodec.open(self.model)
+        if isinstance(codec, AudioCodec) and self.packed:
             codec = AudioCodec(codec.model)
-        recordings = open_recordings(self.recordings, codec.model.sample_rate, selection, root=self.root)
+        recordings = open_recordings(self.recordings, codec.sample_rate, selection, root=self.root)
         with progress_bar("evaluating", unit=" s") as progress:
             found = evaluate(
                 codec, recordings, measures, command=command_of(self, "audio", "model", "recordings"), progress=progress
@@ -122,8 +128,7 @@ class EvaluateAudio:
             write_report(found, codec, recordings, self.report)
 
     def _rates(self) -> "tuple[RateChoice, ...]":
-        from codeword.codecs.audio.choice import Kbps
-        from codeword.codecs.rates import Levels, Scale
+        from codeword.codecs.rates import Kbps, Levels, Scale
 
         return (*map(Scale, self.scales), *map(Levels, self.levels), *map(Kbps, self.kbps))
 

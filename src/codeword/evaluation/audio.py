@@ -8,23 +8,28 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from codeword.codecs.audio.choice import RateChoice
 from codeword.codecs.audio.codec import AudioCodec
-from codeword.codecs.rates import Levels, Scale
+from codeword.codecs.rates import Kbps, Levels, Scale
+from codeword.codecs.speech.codec import SpeechCodec
 from codeword.data.audio_errors import AudioError
+from codeword.evaluation.audio_listening import SoundCodec, setting
 from codeword.evaluation.audio_peers import PEERS, check_peers
 from codeword.evaluation.audio_recordings import Recordings
 from codeword.evaluation.audio_results import AudioEvaluation, ClipInfo
 from codeword.evaluation.audio_scores import OWN_METRICS, Scorer
-from codeword.evaluation.audio_tally import OwnTally, PeerTally
+from codeword.evaluation.audio_tally import OwnTally, PeerTally, SpeechTally
 from codeword.evaluation.machine import machine
 from codeword.functional.threads import one_thread
 
 _SCALES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # in levels
 _MANY = 8  # constant depths that are all measured
+_SPEECH_KBPS = (8.0, 9.6, 13.2, 16.4, 24.4, 32.0)
 _PACKAGES = ("codeword", "torch", "numpy", "soxr", "pesq", "pystoi", "visqol-python", "av")
 
+Tally: TypeAlias = OwnTally | SpeechTally | PeerTally
 Progress = Callable[[float, float | None], object]
 
 
@@ -45,8 +50,13 @@ class AudioMeasures:
     peer_kbps: tuple[float, ...] = ()
 
 
-def usual_rates(codec: AudioCodec) -> tuple[RateChoice, ...]:
-    """Scales from half to four times the levels, if depth varies, and constant depths: all, or every other of many."""
+def usual_rates(codec: SoundCodec) -> tuple[RateChoice, ...]:
+    """Scales from half to four times the levels, if depth varies, and constant depths: all, or every other of many.
+
+    Of the codec for speech, the rates of the NSVQ paper.
+    """
+    if isinstance(codec, SpeechCodec):
+        return tuple(map(Kbps, _SPEECH_KBPS))
     levels = codec.model.levels
     depths = range(1, levels + 1) if levels <= _MANY else sorted({1, *range(2, levels, 2), levels})
     constant = tuple(Levels(depth) for depth in depths)
@@ -58,7 +68,7 @@ def usual_rates(codec: AudioCodec) -> tuple[RateChoice, ...]:
 
 
 def evaluate(
-    codec: AudioCodec,
+    codec: SoundCodec,
     recordings: Recordings,
     measures: AudioMeasures | None = None,
     *,
@@ -78,13 +88,11 @@ def evaluate(
         ValueError: In one line: a setting does not suit the model, a package is missing, nothing can be read.
     """
     measures = measures or AudioMeasures()
-    rates, rate = measures.rates or usual_rates(codec), codec.model.sample_rate
-    for choice in rates:
-        codec.check_rate(choice)
+    rates, rate = measures.rates or usual_rates(codec), codec.sample_rate
     check_peers(measures.peers)
     lacking = {name: PEERS[name].lacks() for name in measures.peers if PEERS[name].route() is None}
     there = [name for name in dict.fromkeys(measures.peers) if name not in lacking]
-    tallies: list[OwnTally | PeerTally] = [OwnTally(codec, choice) for choice in rates]
+    tallies = _own(codec, rates)
     tallies += [
         PeerTally(name, PEERS[name], kbps, rate)
         for name in there
@@ -97,7 +105,7 @@ def evaluate(
     return AudioEvaluation(
         model=codec.fingerprint,
         sample_rate=rate,
-        levels=codec.model.levels,
+        levels=len(codec.tables.sizes) if isinstance(codec, SpeechCodec) else codec.model.levels,
         clips=clips,
         points=tuple(points),
         peers_absent=(
@@ -110,8 +118,22 @@ def evaluate(
     )
 
 
+def _own(codec: SoundCodec, rates: Sequence[RateChoice]) -> list[Tally]:
+    tallies: list[Tally] = []
+    for rate in rates:
+        if isinstance(codec, AudioCodec):
+            codec.check_rate(rate)
+            tallies.append(OwnTally(codec, rate))
+        elif isinstance(rate, Kbps):
+            codec.check_rate(rate)
+            tallies.append(SpeechTally(codec, rate))
+        else:
+            raise ValueError(f"a codec for speech is asked for rates in kbps, got {setting(rate)}")
+    return tallies
+
+
 def _measure(
-    recordings: Recordings, tallies: Sequence[OwnTally | PeerTally], scorer: Scorer, progress: Progress | None
+    recordings: Recordings, tallies: Sequence[Tally], scorer: Scorer, progress: Progress | None
 ) -> tuple[tuple[ClipInfo, ...], tuple[str, ...]]:
     """The clips that every tally was given, and why others could not be read."""
     infos = [recordings.info(number) for number in range(len(recordings))]

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -12,9 +12,11 @@ from torch import Tensor
 from codeword.codecs.audio.choice import RateChoice
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.rates import Kbps, Levels, Scale
-from codeword.data.audio_stream import stream_audio
+from codeword.codecs.speech.codec import CompressedSpeech, SpeechCodec, SpeechRate
+from codeword.data.audio_stream import AudioStream, stream_audio
 from codeword.data.audio_wav import encode_pcm, wav_header
-from codeword.formats.audio import AudioFileReader
+
+SoundCodec: TypeAlias = AudioCodec | SpeechCodec
 
 
 class Listening(NamedTuple):
@@ -52,16 +54,36 @@ def listen(codec: AudioCodec, signal: Float[Tensor, " time"], rates: Iterable[Ra
 
 
 def _heard(codec: AudioCodec, signal: Float[Tensor, " time"], rate: RateChoice) -> Listening:
-    samples, file = encode_pcm(signal.unsqueeze(0).numpy(), 32), io.BytesIO()
-    wave = wav_header(codec.model.sample_rate, 1, 32, len(samples)) + samples
-    with stream_audio(io.BytesIO(wave)) as stream:
-        compressed = codec.compress(stream, file, rate)
-    with AudioFileReader(io.BytesIO(file.getvalue()), tables=codec.tables) as reader:
+    file = io.BytesIO()
+    compressed = codec.compress(wave(signal, codec.sample_rate), file, rate)
+    with codec.reader(io.BytesIO(file.getvalue())) as reader:
         codes = reader.read_all()[0]
-    with AudioFileReader(io.BytesIO(file.getvalue()), tables=codec.tables) as reader:
+    with codec.reader(io.BytesIO(file.getvalue())) as reader:
         audio = torch.cat([torch.zeros(1, 0), *codec.decompress(reader)], -1)[0]
     depths = np.count_nonzero(codes >= 0, axis=1)
     return Listening(setting(rate), compressed.kbps, audio, depths, codes, compressed.num_bytes)
+
+
+def hear_speech(
+    codec: SpeechCodec, signal: Float[Tensor, " time"], rate: SpeechRate
+) -> tuple[CompressedSpeech, Float[Tensor, " time"]]:
+    """What a file of a signal is, and the signal as it comes back.
+
+    Args:
+        codec: The model.
+        signal: One channel at its sample rate.
+        rate: What it may spend.
+    """
+    file = io.BytesIO()
+    compressed = codec.compress(wave(signal, codec.sample_rate), file, rate)
+    with codec.reader(io.BytesIO(file.getvalue())) as reader:
+        return compressed, torch.cat(list(codec.decompress(reader)), -1)[0]
+
+
+def wave(signal: Float[Tensor, " time"], rate: int) -> AudioStream:
+    """A signal as a stream."""
+    samples = encode_pcm(signal.unsqueeze(0).numpy(), 32)
+    return stream_audio(io.BytesIO(wav_header(rate, 1, 32, len(samples)) + samples))
 
 
 def setting(rate: RateChoice) -> str:

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codeword.codecs.audio.codec import AudioCodec
+from codeword.codecs.speech.codec import SpeechCodec
 from codeword.evaluation import audio_figures
+from codeword.evaluation.audio_listening import SoundCodec
 from codeword.evaluation.audio_recordings import Recordings
 from codeword.evaluation.audio_results import AudioEvaluation
 from codeword.evaluation.audio_takes import comparisons
@@ -20,7 +22,7 @@ from codeword.evaluation.players import players
 _LEFT_OUT = 5  # recordings that are named
 
 
-def write_report(evaluation: AudioEvaluation, codec: AudioCodec, recordings: Recordings, target: Path) -> None:
+def write_report(evaluation: AudioEvaluation, codec: SoundCodec, recordings: Recordings, target: Path) -> None:
     """Write the page, of less than 10 MB.
 
     Args:
@@ -35,7 +37,7 @@ def write_report(evaluation: AudioEvaluation, codec: AudioCodec, recordings: Rec
     if evaluation.model != codec.fingerprint:
         raise ValueError(f"the evaluation is of model {evaluation.model[:16]}, this is {codec.fingerprint[:16]}")
     page = Page("An audio codec, heard and measured", _subtitle(evaluation), assets=("players.css", "players.js"))
-    page.facts(_facts(codec))
+    page.facts(_speech_facts(codec) if isinstance(codec, SpeechCodec) else _facts(codec))
     _listening(page, evaluation, codec, recordings)
     _quality(page, evaluation)
     _levels(page, evaluation)
@@ -72,20 +74,33 @@ def _facts(codec: AudioCodec) -> list[tuple[str, str]]:
     return facts
 
 
+def _speech_facts(codec: SpeechCodec) -> list[tuple[str, str]]:
+    model, sizes = codec.model, codec.tables.sizes
+    return [
+        ("Model", codec.fingerprint[:16]),
+        ("Sample rate", f"{codec.sample_rate / 1000:g} kHz"),
+        ("Frames per second", f"{codec.sample_rate / model.hop:g}, of {model.hop} lines"),
+        ("Envelope", f"{codec.tables.bands.count} bands, {len(sizes)} of {_sizes(sizes)} codewords"),
+        ("Parameters", f"{sum(value.numel() for value in model.parameters()) / 1e6:.2f} million"),
+        ("Codes in files", "range-coded"),
+    ]
+
+
 def _sizes(sizes: Sequence[int]) -> str:
     return " or ".join(str(size) for size in sorted(set(sizes)))
 
 
-def _listening(page: Page, evaluation: AudioEvaluation, codec: AudioCodec, recordings: Recordings) -> None:
+def _listening(page: Page, evaluation: AudioEvaluation, codec: SoundCodec, recordings: Recordings) -> None:
     page.heading("Listen")
+    depths = "; under them stands how many levels every frame spends" if isinstance(codec, AudioCodec) else ""
     page.paragraph(
         "Starting another version goes on where the last one was, so that rates can be compared on one syllable; a "
         "click on a picture plays from there. Pictures are spectrograms, their brightness over 80 dB below the loudest "
-        "point of the original; under them stands how many levels every frame spends. Rates are those of the files."
+        f"point of the original{depths}. Rates are those of the files."
     )
     model = codec.model
     for comparison in comparisons(evaluation, codec, recordings):
-        page.fragment(players(comparison, sample_rate=model.sample_rate, hop=model.hop, levels=model.levels))
+        page.fragment(players(comparison, sample_rate=model.sample_rate, hop=model.hop, levels=evaluation.levels))
 
 
 def _quality(page: Page, evaluation: AudioEvaluation) -> None:

@@ -1,21 +1,26 @@
 """Measures of audio by name, on signals that were aligned first."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from codeword.codecs.speech.envelope import Envelope
 from codeword.data.audio_resample import resample
+from codeword.functional.bands import GAMMA, Bands
 from codeword.functional.spectral_distance import MelScales
 from codeword.metrics import audio
+from codeword.nn.lapped import LappedTransform
 
 LATEST_SECONDS = 0.25  # the largest delay that is looked for; MP3 decoders of 16 kHz may be 0.14 s late
 _PESQ_SECONDS = 20.0
 _PROBE_SECONDS = 0.2
+_HEARD = GAMMA / 8
 
 
 Score: TypeAlias = Callable[[Tensor, Tensor, int], float | None]
@@ -66,9 +71,29 @@ def _pesq(reference: Tensor, estimate: Tensor, rate: int) -> float | None:
     return sum(defined) / len(defined) if defined else None
 
 
+def _weighted_snr(reference: Tensor, estimate: Tensor, rate: int) -> float:
+    r"""Signal over noise in the lines of the speech codec, both divided by :math:`e^{3/4}`, e the energy around a line.
+
+    Where the envelope of the reference is loud, noise is heard less: what the steps of that codec follow, too.
+    """
+    transform, envelope = _perceived()
+    pairs = torch.stack([reference, estimate]).float()
+    lines = transform(F.pad(pairs, (transform.hop, 2 * transform.hop)))
+    weights = torch.exp2(-_HEARD * envelope.energies(envelope(lines[0])))
+    signal, noise = ((weights * part.square()).sum(dtype=torch.float64) for part in (lines[0], lines[1] - lines[0]))
+    return float(10 * torch.log10(signal / noise))
+
+
+@cache
+def _perceived() -> tuple[LappedTransform, Envelope]:
+    bands = Bands()
+    return LappedTransform(bands.lines, bands.lines // 2), Envelope(bands)
+
+
 METRICS: Mapping[str, Metric] = {
     "si_sdr": Metric("SI-SDR", _plain(audio.si_sdr), "dB"),
     "sdr": Metric("SDR", _plain(audio.sdr), "dB"),
+    "weighted_snr": Metric("weighted SNR", _weighted_snr, "dB", rates=(16000,)),
     "mel": Metric("log-mel distance", _mel, rising=False, digits=3),
     "stft": Metric("STFT distance", _plain(audio.stft_distance), rising=False, digits=3),
     "waveform": Metric("waveform L1", _plain(audio.waveform_distance), rising=False, digits=4),

@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codeword.codecs.audio.choice import RateChoice
-from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.rates import Kbps, Levels, Scale
+from codeword.codecs.speech.codec import SpeechCodec
 from codeword.evaluation.audio_figures import name
-from codeword.evaluation.audio_listening import listen
+from codeword.evaluation.audio_listening import SoundCodec, hear_speech, listen
 from codeword.evaluation.audio_peers import PEERS
 from codeword.evaluation.audio_recordings import Recordings
 from codeword.evaluation.audio_results import AudioEvaluation, Point
@@ -25,7 +25,7 @@ _BYTES = 5_500_000  # of sound if versions took what the originals do; text take
 _PARTS = 10  # steps of the search for the loudest excerpt, in an excerpt
 
 
-def comparisons(evaluation: AudioEvaluation, codec: AudioCodec, recordings: Recordings) -> Iterator[Comparison]:
+def comparisons(evaluation: AudioEvaluation, codec: SoundCodec, recordings: Recordings) -> Iterator[Comparison]:
     """Excerpts of up to three recordings, as they were and as they come back at some of the rates.
 
     Whole recordings are coded, as the evaluation did it; then the loudest seconds are cut out of all versions.
@@ -39,7 +39,7 @@ def comparisons(evaluation: AudioEvaluation, codec: AudioCodec, recordings: Reco
     known = {clip.name for clip in evaluation.clips}
     numbers = [number for number in range(len(recordings)) if recordings.info(number).name in known]
     places = [numbers[place] for place in spread(len(numbers), RECORDINGS)]
-    rate, hop = codec.model.sample_rate, codec.model.hop
+    rate, hop = codec.sample_rate, codec.model.hop
     signals = {number: recordings.read(number) for number in places}
     seconds = _seconds(list(signals.values()), rate, 1 + len(points))
     for number, signal in signals.items():
@@ -99,9 +99,13 @@ def _nearest(points: Sequence[Point], to: Point) -> Point:
     return min(points, key=lambda point: abs(math.log(point.kbps.mean / to.kbps.mean)))
 
 
-def _take(codec: AudioCodec, signal: Float[Tensor, " time"], point: Point, part: slice) -> Take:
+def _take(codec: SoundCodec, signal: Float[Tensor, " time"], point: Point, part: slice) -> Take:
     if point.kind == "peer":
-        return _peer_take(signal, point, codec.model.sample_rate, part)
+        return _peer_take(signal, point, codec.sample_rate, part)
+    if isinstance(codec, SpeechCodec):
+        kbps = float(point.setting.removeprefix("kbps="))
+        compressed, back = hear_speech(codec, signal, Kbps(kbps))
+        return Take(f"{compressed.kbps:.2f} kbps, {name(point)}", f"asked for {kbps:g} kbps", back[part], None)
     (heard,) = listen(codec, signal, [_choice(point)])
     hop = codec.model.hop
     depths = heard.depths[part.start // hop : -(-part.stop // hop)]

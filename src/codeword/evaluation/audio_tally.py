@@ -10,11 +10,12 @@ from torch import Tensor
 
 from codeword.codecs.audio.choice import RateChoice
 from codeword.codecs.audio.codec import AudioCodec
-from codeword.codecs.rates import Levels
+from codeword.codecs.rates import Kbps, Levels
+from codeword.codecs.speech.codec import SpeechCodec
 from codeword.entropy.depths import DepthCoder
 from codeword.entropy.frames import FrameTables
 from codeword.entropy.range_coder import MessageWriter
-from codeword.evaluation.audio_listening import listen, setting
+from codeword.evaluation.audio_listening import hear_speech, listen, setting
 from codeword.evaluation.audio_peers import Peer
 from codeword.evaluation.audio_results import Kind, Point, interval
 from codeword.evaluation.audio_scores import Scorer
@@ -59,6 +60,25 @@ class OwnTally:
             "depth_share": self._depth_bytes / max(self._num_bytes, 1),
         }
         return _point("codeword", setting(self._rate), self._kind, self._per_clip, codes)
+
+
+class SpeechTally:
+    """Our own codec of speech at one rate, clip after clip."""
+
+    failure = ""
+
+    def __init__(self, codec: SpeechCodec, rate: Kbps) -> None:
+        self._codec, self._rate = codec, rate
+        self._per_clip: list[dict[str, float]] = []
+
+    def add(self, signal: Float[Tensor, " time"], scorer: Scorer) -> None:
+        """Code a clip."""
+        compressed, back = hear_speech(self._codec, signal, self._rate)
+        self._per_clip.append({"kbps": compressed.kbps, **scorer(signal, back)})
+
+    def point(self) -> Point:
+        """All clips together."""
+        return _point("codeword", setting(self._rate), "constant", self._per_clip)
 
 
 class PeerTally:
