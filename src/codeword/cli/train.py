@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,6 +15,7 @@ from codeword.recipes.names import Speech as SpeechName
 
 if TYPE_CHECKING:
     from codeword.training.loop import Outcome
+    from codeword.training.loop_config import LoopConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,22 +112,14 @@ class TrainAudio:
 
     def run(self) -> None:
         """Train and save."""
-        from dataclasses import replace
-        from shutil import rmtree
-
         from codeword.data.audio_corpus import scan
         from codeword.data.audio_presets import preset
-        from codeword.recipes.audio import recipe, resume_folder, train
+        from codeword.recipes.audio import recipe, train
 
-        check_model_folder(self.out, overwrite=self.overwrite)
-        config, resumable = recipe(self.recipe, steps=self.steps), resume_folder(self.out)
-        if sys.stderr is None or not sys.stderr.isatty():
-            config = replace(config, loop=replace(config.loop, progress=False))
-        if self.overwrite:
-            rmtree(resumable, ignore_errors=True)
-        with resumable_training(resumable):
+        config = recipe(self.recipe, steps=self.steps)
+        with model_training(self.out, overwrite=self.overwrite):
             result = train(
-                config,
+                replace(config, loop=shown(config.loop)),
                 self.data if self.preset is None else scan(preset(self.preset, self.data)),
                 self.out,
                 root=self.root,
@@ -135,11 +128,8 @@ class TrainAudio:
                 start_from=self.start_from,
             )
         print(result.report)
-        best = "" if result.outcome.best is None else f", mel distance {result.outcome.best:.4f}"
-        if self.dry_run:
-            print_dry_run(result.outcome)
-        else:
-            print(f"{self.out}: {result.codec.model.levels} levels, {result.outcome.step} steps{best}")
+        what = f"{result.codec.model.levels} levels"
+        print_trained(self.out, what, result.outcome, "mel distance {:.4f}", dry_run=self.dry_run)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,25 +155,15 @@ class TrainImage:
 
     def run(self) -> None:
         """Train and save."""
-        from dataclasses import replace
-        from shutil import rmtree
+        from codeword.recipes.image import recipe, train
 
-        from codeword.recipes.image import recipe, resume_folder, train
-
-        check_model_folder(self.out, overwrite=self.overwrite)
-        config, resumable = recipe(self.recipe, steps=self.steps), resume_folder(self.out)
-        if sys.stderr is None or not sys.stderr.isatty():
-            config = replace(config, loop=replace(config.loop, progress=False))
-        if self.overwrite:
-            rmtree(resumable, ignore_errors=True)
-        with resumable_training(resumable):
+        config = recipe(self.recipe, steps=self.steps)
+        config = replace(config, loop=shown(config.loop))
+        with model_training(self.out, overwrite=self.overwrite):
             result = train(config, self.data, self.out, dry_run=self.dry_run, start_from=self.start_from)
         print(result.report)
-        if self.dry_run:
-            print_dry_run(result.outcome)
-        else:
-            best = "" if result.outcome.best is None else f", error {result.outcome.best:.6f}"
-            print(f"{self.out}: {result.codec.model.levels} levels, {result.outcome.step} steps{best}")
+        what = f"{result.codec.model.levels} levels"
+        print_trained(self.out, what, result.outcome, "error {:.6f}", dry_run=self.dry_run)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,24 +186,38 @@ class TrainSpeech:
 
     def run(self) -> None:
         """Train and save."""
-        from dataclasses import replace
-        from shutil import rmtree
+        from codeword.recipes.speech import recipe, train
 
-        from codeword.recipes.speech import recipe, resume_folder, train
-
-        check_model_folder(self.out, overwrite=self.overwrite)
-        config, resumable = recipe(self.recipe, steps=self.steps), resume_folder(self.out)
-        if sys.stderr is None or not sys.stderr.isatty():
-            config = replace(config, loop=replace(config.loop, progress=False))
-        if self.overwrite:
-            rmtree(resumable, ignore_errors=True)
-        with resumable_training(resumable):
+        config = recipe(self.recipe, steps=self.steps)
+        config = replace(config, loop=shown(config.loop))
+        with model_training(self.out, overwrite=self.overwrite):
             result = train(config, self.data, self.out, dry_run=self.dry_run)
-        if self.dry_run:
-            print_dry_run(result.outcome)
-        else:
-            best = "" if result.outcome.best is None else f", {result.outcome.best:.2f} bits a frame"
-            print(f"{self.out}: envelopes of {result.codec.tables.sizes}, {result.outcome.step} steps{best}")
+        what = f"envelopes of {result.codec.tables.sizes}"
+        print_trained(self.out, what, result.outcome, "{:.2f} bits a frame", dry_run=self.dry_run)
+
+
+def shown(loop: "LoopConfig") -> "LoopConfig":
+    """A loop whose progress is shown on a terminal alone."""
+    return replace(loop, progress=loop.progress and sys.stderr is not None and sys.stderr.isatty())
+
+
+@contextmanager
+def model_training(out: Path, *, overwrite: bool) -> Iterator[None]:
+    """What a training may lose is refused, and an interrupted one says how it goes on.
+
+    Args:
+        out: Folder of the model.
+        overwrite: Start anew, whatever is there.
+    """
+    from shutil import rmtree
+
+    from codeword.recipes.resuming import resume_folder
+
+    check_model_folder(out, overwrite=overwrite)
+    if overwrite:
+        rmtree(resume_folder(out), ignore_errors=True)
+    with resumable_training(resume_folder(out)):
+        yield
 
 
 @contextmanager
@@ -239,6 +233,15 @@ def resumable_training(home: Path) -> Iterator[None]:
 def print_dry_run(outcome: "Outcome") -> None:
     """Say what a dry run did."""
     print(f"two steps and a validation run, {outcome.seconds_per_step:.2f} s a step; nothing was written")
+
+
+def print_trained(out: Path, what: str, outcome: "Outcome", best: str, *, dry_run: bool) -> None:
+    """Say what was trained, and how well in the words of ``best``."""
+    if dry_run:
+        print_dry_run(outcome)
+    else:
+        found = "" if outcome.best is None else f", {best.format(outcome.best)}"
+        print(f"{out}: {what}, {outcome.step} steps{found}")
 
 
 def check_model_folder(out: Path, *, overwrite: bool) -> None:

@@ -11,7 +11,6 @@ k-means has found, and networks add to that. ``stream-16k`` never looks ahead: i
 delay. ``smoke`` shows in a minute that everything runs; its model is of no use.
 """
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,7 +36,7 @@ from codeword.functional.spectral_distance import MelScales
 from codeword.nn.discriminators import Discriminator, DiscriminatorConfig
 from codeword.nn.importance import PAPER
 from codeword.quantizers.variable import Smooth, Surrogate
-from codeword.recipes.resuming import resume_folder
+from codeword.recipes.resuming import finish, resume_folder
 from codeword.training.loop import Outcome
 from codeword.training.loop import train as run
 from codeword.training.loop_config import LoopConfig
@@ -255,10 +254,13 @@ def train(
         return AudioResult(codec, outcome, _report(corpus, excerpts.bad))
     scales = [share * config.levels for share in _TABLE_SCALES]
     codec.learn_tables(_signals(corpus.only(split="train"), config, excerpts.bad), scales)
-    codec.save_pretrained(out)
-    if task.discriminator is not None:
-        (out / DISCRIMINATOR).write_bytes(save(task.discriminator.state_dict()))
-    shutil.rmtree(resume_folder(out))
+
+    def write(folder: Path) -> None:
+        codec.save_pretrained(folder)
+        if task.discriminator is not None:
+            (folder / DISCRIMINATOR).write_bytes(save(task.discriminator.state_dict()))
+
+    finish(out, write)
     return AudioResult(codec, outcome, _report(corpus, excerpts.bad))
 
 

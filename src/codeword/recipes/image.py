@@ -12,7 +12,6 @@ shows in a minute that everything runs; its model is of no use.
 On CIFAR-10 the paper reports for ``vq-vae`` and its own estimator an SSIM of .8647 and a PSNR of 25.22 dB.
 """
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,7 +42,7 @@ from codeword.quantizers import (
     VectorQuantizer,
 )
 from codeword.recipes.names import Image as Name
-from codeword.recipes.resuming import resume_folder
+from codeword.recipes.resuming import finish, resume_folder
 from codeword.training.loop import Outcome
 from codeword.training.loop import train as run
 from codeword.training.loop_config import LoopConfig
@@ -243,8 +242,7 @@ def train(
         return ImageResult(codec, outcome, report)
     every = -(-len(pictures) // _TABLE_PICTURES)
     codec.learn_tables(pictures[::every], [share * model.levels for share in _TABLE_SCALES])
-    codec.save_pretrained(out)
-    shutil.rmtree(resume_folder(out))
+    finish(out, codec.save_pretrained)
     return ImageResult(codec, outcome, report)
 
 

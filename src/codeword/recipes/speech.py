@@ -9,7 +9,6 @@
 does with several. ``smoke`` shows in seconds that everything runs; its model is of no use.
 """
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,6 @@ from torch import Tensor
 
 from codeword.codecs.speech.codec import SpeechCodec, export
 from codeword.codecs.speech.model import SpeechModel
-from codeword.codecs.speech.storage import write_speech
 from codeword.codecs.speech.training import SpeechTask, SpeechTraining
 from codeword.data.audio_corpus import Corpus, open_corpus
 from codeword.data.audio_excerpts import ExcerptConfig, Excerpts
@@ -39,7 +37,7 @@ from codeword.quantizers import (
 from codeword.quantizers.update import seed
 from codeword.recipes.audio import divided
 from codeword.recipes.names import Speech as Name
-from codeword.recipes.resuming import resume_folder
+from codeword.recipes.resuming import finish, resume_folder
 from codeword.training.loop import Outcome
 from codeword.training.loop import train as run
 from codeword.training.loop_config import LoopConfig
@@ -164,14 +162,7 @@ def train(config: SpeechRecipe, data: Path | Corpus, out: Path, *, dry_run: bool
     signals = (signal for batch in _batches(excerpts, 1 if dry_run else _TABLE_BATCHES) for signal in batch)
     codec = SpeechCodec(model, export(model, signals))
     if not dry_run:
-        part = resume_folder(out) / "result"
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
-        write_speech(part, codec.model, codec.tables)
-        if out.is_dir():
-            shutil.rmtree(out)
-        part.rename(out)
-        shutil.rmtree(resume_folder(out))
+        finish(out, codec.save_pretrained)
     return SpeechResult(codec, outcome)
 
 
