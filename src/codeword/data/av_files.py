@@ -8,10 +8,12 @@ from typing import Any, Literal
 from codeword.data.audio_wav import Readable
 from codeword.data.tar_members import MemberFile
 
-# PyAV is imported late, so its objects have no names here: a container, a stream of it, and a decoded frame.
+# PyAV is imported late, so its objects have no names here: a container, a stream of it, a decoded frame, and what
+# changes the size and the colours of one.
 Container = Any
 Stream = Any
 Frame = Any
+Scaler = Any
 
 
 @contextmanager
@@ -61,6 +63,13 @@ def decoding(name: str, error: type[ValueError]) -> Iterator[None]:
         yield
     except av.FFmpegError as found:
         raise error(f"{name} is truncated or damaged: {_told(found)}") from found
+
+
+def new_scaler() -> Scaler:
+    """What changes the size and the colours of frames, all of them alike."""
+    from av.video.reformatter import VideoReformatter
+
+    return VideoReformatter()
 
 
 def source_name(source: Path | Readable) -> str:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from codeword.data.av_files import Container, Frame, Stream, decoding, opened
+from codeword.data.av_files import Container, Frame, Scaler, Stream, decoding, new_scaler, opened
 from codeword.data.listing import Item
 from codeword.data.tar_members import MemberFile, is_tar
 from codeword.quantizers.config import register
@@ -123,7 +123,8 @@ def read_clip(item: Item | Path | str, config: ClipConfig = ClipConfig(), *, whe
         # Headers may tell a length that is wrong: only what the item says ends a clip.
         ends = None if item.seconds is None else item.start + item.seconds - _NEAR / rate
         within = [time for time in times if ends is None or time < ends] or times[:1]
-        frames = [_pixels(frame, config, name) for frame in _shown(container, stream, name, within)]
+        scaler = new_scaler()  # one for all frames: a frame's own would be set up for it alone, which takes longer
+        frames = [_pixels(frame, config, name, scaler) for frame in _shown(container, stream, name, within)]
         if not frames:
             raise VideoError(f"{name} has no frame at {first:.3f} s: it ends before")
         if (
@@ -204,13 +205,14 @@ def _timed(container: Container, stream: Stream, name: str) -> Iterator[tuple[fl
             yield float(stamp), frame
 
 
-def _pixels(frame: Frame, config: ClipConfig, name: str) -> UInt8[np.ndarray, "channels height width"]:
+def _pixels(frame: Frame, config: ClipConfig, name: str, scaler: Scaler) -> UInt8[np.ndarray, "channels height width"]:
     if frame.is_corrupt:  # of no matter in frames that are passed over, as after a seek
         raise VideoError(f"{name} is truncated or damaged: the frame at {frame.time:.3f} s cannot be decoded")
     short_side, height, width = config.short_side, frame.height, frame.width
     if short_side is not None and short_side < min(height, width):
         scale = short_side / min(height, width)
         height, width = max(round(height * scale), 1), max(round(width * scale), 1)
-    pixels = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="BICUBIC")
+    scaled = scaler.reformat(frame, width=width, height=height, format="rgb24", interpolation="BICUBIC")
+    pixels = scaled.to_ndarray()
     upright = np.rot90(pixels, round(frame.rotation / 90))
     return np.ascontiguousarray(upright.transpose(2, 0, 1))
