@@ -13,21 +13,14 @@ from jaxtyping import Int64, Integer
 from codeword.entropy.frames import FrameTables
 from codeword.entropy.grids import GridCoder
 from codeword.formats.container import MAX_CHUNK_ITEMS
-from codeword.formats.errors import FormatError
-from codeword.formats.fields import (
-    MAX_INTEGER,
-    SHORT,
-    is_count,
-    is_fingerprint,
-    size_runs,
-    sizes_of_runs,
-)
+from codeword.formats.fields import MAX_INTEGER, check_codes, header_of, is_count, size_runs
 from codeword.formats.frame_packing import FramePacking
 from codeword.formats.frame_payload import FramePayload, check_frames, check_tables
-from codeword.functional.bits import MAX_WIDTH
 
-MAX_LEVELS = 64
 MAX_CHUNK_CODES = 2**20
+_WHAT = "an image file"
+_NUMBERS = ("width", "height", "channels", "step", "depth")
+_MORE: Mapping[str, tuple[str, object]] = {"t": ("tables", None)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,45 +83,25 @@ class ImageHeader:
         Raises:
             FormatError: If a field is missing, unknown or wrong.
         """
-        shape = found.get("a")
-        if not {"a", "m"} <= set(found) <= {"a", "m", "t"} or not isinstance(shape, list) or len(shape) < 7:
-            raise FormatError("header", f"an image file has the fields a, m and perhaps t, this one has {found}")
-        names = ("width", "height", "channels", "step", "depth")
-        values: dict[str, Any] = dict(zip(names, shape, strict=False))
-        values |= {"model": found["m"], "tables": found.get("t")}
-        try:
-            values["sizes"] = sizes_of_runs(shape[5:], MAX_LEVELS)
-            _check_fields(values)
-        except ValueError as error:
-            raise FormatError("header", str(error)) from error
-        header = cls(**values)
-        if header.to_fields() != found:
-            raise FormatError("header", f"an image file spells its fields in the shortest way, this one has {found}")
-        return header
+        return header_of(found, cls, _check_fields, _WHAT, _NUMBERS, _MORE)
 
 
 def _check_fields(values: Mapping[str, Any]) -> None:
     """Refuse values that no file may have; they may come from a file and be of any type."""
-    sizes, tables, step = values["sizes"], values["tables"], values["step"]
+    sizes, step = values["sizes"], values["step"]
     sides = is_count(values["width"], 1, MAX_INTEGER) and is_count(values["height"], 1, MAX_INTEGER)
     stepped = is_count(step, 1, MAX_INTEGER)
     rules = {
         "a width and a height from 1 to 2**31 - 1": sides,
         "1 or 3 channels": is_count(values["channels"], 1, 3) and values["channels"] != 2,
         "a step from 1 to 2**31 - 1": stepped,
-        f"1 to {MAX_LEVELS} sizes, each from 1 to 2**{MAX_WIDTH}": 1 <= len(sizes) <= MAX_LEVELS
-        and all(is_count(size, 1, 2**MAX_WIDTH) for size in sizes),
         f"at most {MAX_CHUNK_CODES} codes in a row": sides
         and stepped
         and -(-values["width"] // step) * len(sizes) <= MAX_CHUNK_CODES,
         "a depth from 1 to the number of levels, or null": values["depth"] is None
         or is_count(values["depth"], 1, len(sizes)),
-        "the fingerprint of a model, 16 hexadecimal digits": is_fingerprint(values["model"], SHORT),
-        "tables with a fingerprint of 16 hexadecimal digits": tables is None or is_fingerprint(tables, SHORT),
     }
-    for rule, holds in rules.items():
-        if not holds:
-            raise ValueError(f"an image file needs {rule}, got {dict(values)}")
+    check_codes(_WHAT, values, rules)
 
 
 class ImagePayload:

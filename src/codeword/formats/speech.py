@@ -20,22 +20,15 @@ from codeword.entropy.lines import LineCoder, SpeechTables
 from codeword.formats.blocks import BlockReader, BlockWriter
 from codeword.formats.container import MAX_CHUNK_ITEMS, MAX_ITEMS, BinaryReader, BinaryWriter
 from codeword.formats.errors import FormatError
-from codeword.formats.fields import (
-    MAX_INTEGER,
-    SHORT,
-    is_count,
-    is_fingerprint,
-    short_fingerprint,
-    size_runs,
-    sizes_of_runs,
-)
-from codeword.functional.bits import MAX_WIDTH
+from codeword.formats.fields import MAX_INTEGER, SHORT, check_codes, header_of, is_count, short_fingerprint, size_runs
 
 KIND = "speech"
 CHUNK_SECONDS = 40
-MAX_LEVELS = 64
 MAX_CHUNK_NUMBERS = 2**22
 _KNOWN, _UNKNOWN = struct.Struct("<h"), struct.Struct("<hI")  # step, and samples that are not used
+_WHAT = "a file of speech"
+_NUMBERS = ("sample_rate", "lines", "num_samples")
+_MORE: Mapping[str, tuple[str, object]] = {"t": ("tables", None)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,39 +86,20 @@ class SpeechHeader:
         Raises:
             FormatError: If a field is missing, unknown or wrong.
         """
-        shape = found.get("a")
-        if set(found) != {"a", "m", "t"} or not isinstance(shape, list) or len(shape) < 5:
-            raise FormatError("header", f"a file of speech has the fields a, m and t, this one has {found}")
-        values: dict[str, Any] = dict(zip(("sample_rate", "lines", "num_samples"), shape, strict=False))
-        values |= {"model": found["m"], "tables": found["t"]}
-        try:
-            values["sizes"] = sizes_of_runs(shape[3:], MAX_LEVELS)
-            _check_fields(values)
-        except ValueError as error:
-            raise FormatError("header", str(error)) from error
-        header = cls(**values)
-        if header.to_fields() != found:
-            raise FormatError("header", f"a file of speech spells its fields in the shortest way, this one has {found}")
-        return header
+        return header_of(found, cls, _check_fields, _WHAT, _NUMBERS, _MORE)
 
 
 def _check_fields(values: Mapping[str, Any]) -> None:
     """Refuse values that no file may have; they may come from a file and be of any type."""
-    sizes, samples = values["sizes"], values["num_samples"]
+    samples = values["num_samples"]
     lined = is_count(values["lines"], 2, 2**16)
     rules = {
         "a sample_rate from 1 to 2**31 - 1": is_count(values["sample_rate"], 1, MAX_INTEGER),
         "2 to 2**16 lines": lined,
-        f"1 to {MAX_LEVELS} sizes, each from 1 to 2**{MAX_WIDTH}": 1 <= len(sizes) <= MAX_LEVELS
-        and all(is_count(size, 1, 2**MAX_WIDTH) for size in sizes),
         "a num_samples that is a count or null": samples is None
         or (lined and is_count(samples, 0, MAX_ITEMS * values["lines"])),
-        "the fingerprint of a model, 16 hexadecimal digits": is_fingerprint(values["model"], SHORT),
-        "tables with a fingerprint of 16 hexadecimal digits": is_fingerprint(values["tables"], SHORT),
     }
-    for rule, holds in rules.items():
-        if not holds:
-            raise ValueError(f"a file of speech needs {rule}, got {dict(values)}")
+    check_codes(_WHAT, values, rules, always=True)
 
 
 class SpeechPayload:
