@@ -2,20 +2,30 @@
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codeword.entropy.lines import SpeechTables
 from codeword.formats.container import ContainerWriter
 from codeword.formats.errors import FormatError
 from codeword.formats.inspection import inspect
-from codeword.formats.speech import KIND, SpeechFileReader, SpeechFileWriter, SpeechHeader
+from codeword.formats.speech import KIND, SpeechFileReader, SpeechFileWriter, SpeechHeader, SpeechPayload
 from entropy.test_lines import SIZES, TABLES
 from entropy.test_lines import frames as made
 
+GOLDEN = Path(__file__).parents[1] / "golden"
 HEADER = SpeechHeader(model="c0de" * 4, sample_rate=16000, lines=14, sizes=SIZES, num_samples=14 * 50 - 3)
+
+
+class Pipe(io.BytesIO):
+    """Bytes that come in order."""
+
+    def seekable(self):
+        return False
 
 
 def frames(count=50, seed=1, step=-400):
@@ -110,6 +120,87 @@ def test_descriptions_that_no_writer_makes(fields):
     ContainerWriter(file, KIND, fields).close()
     with pytest.raises(FormatError, match=r"^header: "):
         SpeechFileReader(io.BytesIO(file.getvalue()))
+
+
+@pytest.mark.parametrize("unused", [0, 3, 14, 20])
+def test_a_stream_tells_its_length_at_its_end(unused):
+    unknown = replace(HEADER, num_samples=None)
+    content, file = frames(), io.BytesIO()
+    writer = SpeechFileWriter(file, unknown, tables=TABLES, chunk_frames=16)
+    writer.write(content)
+    writer.close(14 * 50 - unused)
+    writer.close()
+    data = file.getvalue()
+    assert read(data).num_samples == 14 * 50 - unused
+    piped = SpeechFileReader(Pipe(data), tables=TABLES)
+    assert piped.num_samples is None
+    assert np.array_equal(piped.read_all(), content)
+    assert piped.num_samples == 14 * 50 - unused
+    assert read(written(content, header=unknown)).num_samples == 14 * 50  # nobody told
+
+
+def test_lengths_that_cannot_be_are_refused():
+    unknown = replace(HEADER, num_samples=None)
+    for told in (14 * 50 + 1, -(2**33)):
+        writer = SpeechFileWriter(io.BytesIO(), unknown, tables=TABLES)
+        writer.write(frames())
+        with pytest.raises(ValueError, match="do not end in the last of the frames"):
+            writer.close(told)
+    writer = SpeechFileWriter(io.BytesIO(), unknown, tables=TABLES)
+    writer.write(frames())
+    writer.flush()
+    with pytest.raises(ValueError, match="frames that are not flushed"):
+        writer.close(600)
+    payload, file = SpeechPayload(replace(unknown, tables=TABLES.fingerprint()[:16]), TABLES), io.BytesIO()
+    container = ContainerWriter(file, KIND, replace(unknown, tables=TABLES.fingerprint()[:16]).to_fields())
+    for payload.unused in (5, 0):
+        container.write(payload.encode(frames(4)), 4)
+    container.close()
+    with pytest.raises(FormatError, match="after the end of the signal"):
+        read(file.getvalue()).read_all()
+    file = io.BytesIO()
+    container = ContainerWriter(file, KIND, replace(unknown, tables=TABLES.fingerprint()[:16]).to_fields())
+    payload.unused = 2**20
+    container.write(payload.encode(frames(4)), 4)
+    container.close()
+    for reader in (read(file.getvalue()), SpeechFileReader(Pipe(file.getvalue()), tables=TABLES)):
+        with pytest.raises(FormatError, match="are said to be unused"):
+            reader.read_all()
+    with pytest.raises(FormatError, match="are said to be unused"):
+        _ = read(file.getvalue()).num_samples
+
+
+def kept():
+    """Frames made by integer arithmetic alone, of two steps."""
+    numbers = np.arange(40)[:, None]
+    codes = (7 * numbers + 3 * np.arange(2)) % np.array(SIZES)
+    values = (37 * numbers + 11 * np.arange(14)) % 9 - 4
+    values[5, 3], values[30, 13] = 4000, -77
+    return np.concatenate([np.where(numbers < 25, -400, -350), codes, values], axis=1)
+
+
+@pytest.mark.parametrize("name", ["whole", "streamed"])
+def test_golden_file(name, update_golden):
+    """Files of every version ever released stay readable, and today's writer still makes the same bytes."""
+    path, learned = GOLDEN / f"speech_{name}_v1.cw", GOLDEN / "speech_v1.npz"
+
+    def made(tables):
+        file = io.BytesIO()
+        header = replace(HEADER, num_samples=14 * 40 - 3 if name == "whole" else None)
+        writer = SpeechFileWriter(file, header, tables=tables, chunk_frames=10)
+        writer.write(kept())
+        writer.close(14 * 40 - 3)
+        return file.getvalue()
+
+    if update_golden:
+        np.savez_compressed(learned, **TABLES.arrays())
+        path.write_bytes(made(TABLES))
+    tables = SpeechTables.from_arrays(dict(np.load(learned)))
+    with SpeechFileReader(path, tables=tables) as reader:
+        assert np.array_equal(reader.read_all(), kept())
+        assert reader.num_samples == 14 * 40 - 3
+    assert inspect(path).intact
+    assert path.read_bytes() == made(tables)
 
 
 DATA, CONTENT = written(frames()), frames()
