@@ -20,6 +20,7 @@ from codeword.formats.inspection import inspect
 from codeword.formats.salvage import Salvage
 from codeword.formats.vector_payload import VectorHeader
 from codeword.formats.vectors import VectorCodesReader, VectorCodesWriter
+from formats.damage import check_damaged
 
 MODEL = "0" * 64
 SMALL_BYTES = 4 * 2**20  # memory that any refusal may take
@@ -50,33 +51,7 @@ def codes_of(variant):
 
 
 def check(data, codes):
-    """Every way to read ``data``: the rows of ``codes`` or a FormatError."""
-    for read in (
-        lambda reader: np.array_equal(reader.read_all(), codes),
-        lambda reader: np.array_equal(reader.read(7, 33), codes[7:33]),
-        lambda reader: rows_are_right_or_lost(reader.salvage(), codes),
-    ):
-        try:
-            reader = VectorCodesReader(io.BytesIO(data), tables=TABLES)
-            assert read(reader)
-        except FormatError as error:
-            assert error.where
-            assert "\n" not in str(error)
-
-
-def rows_are_right_or_lost(salvaged, codes):
-    found, report = salvaged
-    lost = np.ones(len(codes), dtype=bool)
-    lost[: len(found)] = False
-    for start, stop in report.missing:
-        assert (found[start:stop] == -1).all()
-        lost[start:stop] = True
-    intact = ~lost[: len(found)]
-    assert len(found) <= len(codes)
-    assert np.array_equal(found[intact], codes[: len(found)][intact])
-    assert report.num_items == intact.sum()
-    assert report.problems or not lost.any()
-    return True
+    check_damaged(lambda: VectorCodesReader(io.BytesIO(data), tables=TABLES), codes, 7, 33)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
