@@ -12,7 +12,7 @@ from torch import Tensor
 
 from codeword.codecs.speech.envelope import Envelope
 from codeword.data.audio_resample import resample
-from codeword.functional.bands import GAMMA, Bands
+from codeword.functional.bands import Bands
 from codeword.functional.spectral_distance import MelScales
 from codeword.metrics import audio
 from codeword.nn.lapped import LappedTransform
@@ -20,7 +20,7 @@ from codeword.nn.lapped import LappedTransform
 LATEST_SECONDS = 0.25  # the largest delay that is looked for; MP3 decoders of 16 kHz may be 0.14 s late
 _PESQ_SECONDS = 20.0
 _PROBE_SECONDS = 0.2
-_HEARD = GAMMA / 8
+_HEARD = 0.75  # of the energy around a line that noise may follow unheard
 
 
 Score: TypeAlias = Callable[[Tensor, Tensor, int], float | None]
@@ -72,9 +72,9 @@ def _pesq(reference: Tensor, estimate: Tensor, rate: int) -> float | None:
 
 
 def _weighted_snr(reference: Tensor, estimate: Tensor, rate: int) -> float:
-    r"""Signal over noise in the lines of the speech codec, both divided by :math:`e^{3/4}`, e the energy around a line.
+    r"""Signal over noise in lines of a lapped transform, both divided by :math:`e^{3/4}`, e the energy around a line.
 
-    Where the envelope of the reference is loud, noise is heard less: what the steps of that codec follow, too.
+    Where the envelope of the reference is loud, noise is heard less.
     """
     transform, envelope = _perceived()
     pairs = torch.stack([reference, estimate]).float()

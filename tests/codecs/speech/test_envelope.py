@@ -13,6 +13,9 @@ from codeword.functional.bands import (
     cells,
     line_energies,
     middle_of,
+    noise_signs,
+    restored,
+    rounded,
     step_exponents,
 )
 from codeword.functional.spectral import hertz_to_mel, mel_to_hertz
@@ -61,10 +64,10 @@ def test_an_envelope_that_is_flat_is_flat_on_lines():
     assert (line_energies(np.full((2, 16), -77), Bands()) == -77).all()
 
 
-def test_steps_follow_three_quarters_of_the_energy_and_cells_the_rest():
+def test_steps_follow_half_of_the_energy_and_cells_the_rest():
     energies = np.arange(-2000, 1500)
     exponents = step_exponents(energies, 100)
-    assert (exponents == 100 + np.floor(0.75 * energies)).all()
+    assert (exponents == 100 + np.floor(0.5 * energies)).all()
     found = cells(energies, exponents)
     ratio = energies - exponents
     assert found.min() >= 0 and found.max() < NUM_CELLS
@@ -73,6 +76,32 @@ def test_steps_follow_three_quarters_of_the_energy_and_cells_the_rest():
     middles = np.array([middle_of(cell) for cell in found[inside].tolist()]) * UNIT
     assert np.abs(middles - ratio[inside]).max() <= CELL / 2
     assert cells(np.array([-(10**6), 10**6]), np.array([0, 0])).tolist() == [0, NUM_CELLS - 1]
+
+
+def test_rounding_has_a_dead_zone_and_restoring_goes_back_nearly():
+    lines = np.array([[0.0, 0.59, -0.59, 0.61, -0.61, 1.59, 1.61, -7.55, -7.65]])
+    values = rounded(lines)
+    assert values.tolist() == [[0, 0, 0, 1, -1, 1, 2, -7, -8]]
+    found = restored(values.astype(np.int64), np.zeros((1, 9), dtype=np.int64), 0)
+    assert np.abs(found - lines)[values != 0].max() <= 0.66
+    assert found[0, 3:].tolist() == pytest.approx([0.95, -0.95, 0.95, 1.95, -6.95, -7.95])
+    assert np.abs(found[0, :3]).tolist() == pytest.approx([0.1] * 3)
+    quiet = restored(np.zeros((1, 9), dtype=np.int64), np.full((1, 9), -6 * UNIT), 0)
+    assert np.abs(quiet[0]).tolist() == pytest.approx([0.25 / 8] * 9)
+
+
+def test_signs_of_noise_follow_from_numbers_alone():
+    whole = noise_signs(0, 1000, 320)
+    assert np.array_equal(noise_signs(300, 50, 320), whole[300:350])
+    assert set(np.unique(whole)) == {-1, 1}
+    assert abs(whole.mean()) < 0.01
+    # Neighbours in time and in frequency have nothing to do with one another.
+    assert abs((whole[1:] * whole[:-1]).mean()) < 0.01 and abs((whole[:, 1:] * whole[:, :-1]).mean()) < 0.01
+    for frame, line in [(0, 0), (7, 300), (999, 1), (123_456, 5)]:
+        mixed = (frame * 2654435761 + line * 2246822519) % 2**32
+        mixed = (mixed ^ mixed >> 15) * 739982445 % 2**32
+        mixed ^= mixed >> 12
+        assert noise_signs(frame, 1, line + 1)[0, line] == (1 if mixed % 2 else -1)
 
 
 @pytest.mark.parametrize("edges", [(0, 5), (1, 5, 9), (0, 5, 5, 9)])

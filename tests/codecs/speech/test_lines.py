@@ -4,7 +4,7 @@ import torch
 
 from codeword.codecs.speech.lines import LineModel
 from codeword.entropy.tables import TOTAL
-from codeword.functional.bands import NUM_CELLS, middle_of
+from codeword.functional.bands import DEAD, NUM_CELLS, middle_of
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,14 @@ def test_probabilities_are_those_of_the_mixture(model):
         assert found[1] == found[2]
 
 
+def test_a_dead_zone_takes_from_its_neighbours(model):
+    numbers = torch.arange(-400, 401).float()
+    mixture = model.mixture(torch.full(numbers.shape, 1.0), torch.tensor(1))
+    plain, dead = (torch.exp2(-mixture.bits(numbers, zone).detach().double()) for zone in (0.0, 0.1))
+    assert float(dead.sum()) == pytest.approx(1.0, abs=1e-5)
+    assert dead[400] > plain[400] and dead[401] < plain[401]
+
+
 def test_no_value_costs_infinity_and_gradients_are_finite(model):
     values = torch.tensor([0.0, 1e4, -1e6], requires_grad=True)
     bits = model.mixture(torch.full((3,), -8.0), torch.zeros(3, dtype=torch.long)).bits(values)
@@ -48,7 +56,7 @@ def test_tables_are_the_mixture_in_integers(model):
         most = len(counts) // 2 - 1
         numbers = torch.arange(-most, most + 1).float()
         assert np.array_equal(counts[:-1], counts[:-1][::-1]) or np.abs(counts[:-1] - counts[:-1][::-1]).max() <= 1
-        bits = model.mixture(torch.full(numbers.shape, middle_of(cell)), torch.tensor(band)).bits(numbers)
+        bits = model.mixture(torch.full(numbers.shape, middle_of(cell)), torch.tensor(band)).bits(numbers, DEAD)
         likely = bits.detach().numpy() < 11
         ideal = -np.log2(counts[:-1] / TOTAL)
         assert np.abs(ideal - bits.detach().numpy())[likely].max() < 0.06

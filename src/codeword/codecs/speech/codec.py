@@ -316,7 +316,8 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
         first, last = check_stretch(start, stop, reader.num_samples, model.sample_rate)
         # What a frame before the first one shares with it lies before the stretch.
         begin, end = first // model.hop, model.num_frames(last)
-        decoder, skip, left = self.decoder(), first - begin * model.hop, last - first
+        decoder = SpeechDecoder(self._rounding, begin)
+        skip, left = first - begin * model.hop, last - first
         for at in range(begin, end, _PART):
             made = decoder.push(reader.read(at, min(at + _PART, end)))
             block = made[:, skip:][:, :left]

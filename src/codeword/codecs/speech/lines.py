@@ -14,7 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from codeword.entropy.tables import quantize_histogram
-from codeword.functional.bands import LEAST, MOST, NUM_CELLS, UNIT, middle_of
+from codeword.functional.bands import DEAD, LEAST, MOST, NUM_CELLS, UNIT, middle_of
 
 _LEAST_WIDTH = 0.05  # of a logistic, in steps
 _LEAST_MASS = 1e-9
@@ -34,11 +34,17 @@ class Mixture(NamedTuple):
     weights: Float[Tensor, "*places parts"]
     widths: Float[Tensor, "*places parts"]
 
-    def bits(self, values: Float[Tensor, "*#places"]) -> Float[Tensor, "*places"]:
-        """Bits of quantized lines; values between integers stand for what noise in place of rounding gives."""
+    def bits(self, values: Float[Tensor, "*#places"], dead: float = 0.0) -> Float[Tensor, "*places"]:
+        """Bits of quantized lines; values between integers stand for what noise in place of rounding gives.
+
+        Args:
+            values: In steps.
+            dead: By how much of a step lines must exceed half a step to be more than the next number towards zero.
+        """
         # From the far side of zero, where both sigmoids are small and their difference keeps its digits.
         size = values.abs().unsqueeze(-1)
-        mass = torch.sigmoid((0.5 - size) / self.widths) - torch.sigmoid((-0.5 - size) / self.widths)
+        outer, inner = -(size + 0.5 + dead), torch.where(size > 0, 0.5 - dead - size, 0.5 + dead)
+        mass = torch.sigmoid(inner / self.widths) - torch.sigmoid(outer / self.widths)
         return -torch.logsumexp(self.weights + mass.clamp_min(_LEAST_MASS).log(), -1) / np.log(2)
 
 
@@ -90,14 +96,13 @@ class LineModel(nn.Module):
 
 def _table(weights: Float[Tensor, " parts"], widths: Float[Tensor, " parts"]) -> Int64[np.ndarray, " symbols"]:
     def beyond(number: Tensor) -> Tensor:
-        """Mass above number + 1/2, of one side."""
-        return (weights * torch.sigmoid(-(number.unsqueeze(-1) + 0.5) / widths)).sum(-1)
+        """Mass of lines that are rounded to more than a number."""
+        return (weights * torch.sigmoid(-(number.unsqueeze(-1) + 0.5 + DEAD) / widths)).sum(-1)
 
     numbers = torch.arange(_MOST_SYMBOLS // 2 + 1, dtype=torch.float64)
     above = beyond(numbers)
     most = int((2 * above > _TAIL).sum().clamp_max(_MOST_SYMBOLS // 2))
-    side = beyond(numbers[: most + 1] - 1) - above[: most + 1]  # of 0, ..., most; that of 0 is whole
-    escape = 2 * above[most]
-    shares = torch.cat([side[1:].flip(0), side, escape.view(1)])
+    side = above[:most] - above[1 : most + 1]  # of 1, ..., most
+    shares = torch.cat([side.flip(0), 1 - 2 * above[:1], side, 2 * above[most : most + 1]])
     histogram = (shares * _COUNTS).round().long().numpy() + 1
     return quantize_histogram(histogram)

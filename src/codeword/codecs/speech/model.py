@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from codeword.codecs.speech.envelope import Envelope
 from codeword.codecs.speech.lines import LineModel
-from codeword.functional.bands import GAMMA, MEL_16, Bands
+from codeword.functional.bands import DEAD, GAMMA, MEL_16, Bands
 from codeword.nn.lapped import LappedTransform
 from codeword.quantizers import Quantizer, VectorQuantizer
 from codeword.quantizers.config import register
@@ -128,9 +128,13 @@ class SpeechModel(nn.Module):
             lines, energies, band = lines[..., some], energies[..., some], band[some]
         exponents = step.view(-1, 1, 1) + _FOLLOWED * energies
         values = lines * torch.exp2(-exponents / 2)
-        values = values + torch.rand_like(values) - 0.5 if self.training else values.round()
+        dead = 0.0 if self.training else DEAD
+        if self.training:
+            values = values + torch.rand_like(values) - 0.5
+        else:
+            values = values.sign() * (values.abs() + (0.5 - DEAD)).floor()
         mixture = self.lines.mixture(energies - exponents, band)
-        return Coded(mixture.bits(values), mixture.bits(values.new_zeros(1, 1, 1)), energies, quantized)
+        return Coded(mixture.bits(values, dead), mixture.bits(values.new_zeros(1, 1, 1), dead), energies, quantized)
 
     def encode_envelope(self, lines: Float[Tensor, "batch frames lines"]) -> Int[Tensor, "batch frames levels"]:
         """Codes of envelopes."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from codeword.codecs.speech.model import SpeechModel
 from codeword.entropy.lines import MOST_BITS, LineCoder, SpeechTables
-from codeword.functional.bands import UNIT, step_exponents
+from codeword.functional.bands import UNIT, restored, rounded, step_exponents
 from codeword.functional.threads import one_thread
 
 COARSEST, FINEST = 24 * UNIT, -40 * UNIT  # exponents of steps
@@ -41,17 +41,22 @@ class Rounding:
         exponents = step_exponents(self.coder.energies(codes), step)
         # Beyond what can be written nothing is heard that a step so fine would be chosen for.
         most = 2**MOST_BITS - 1
-        values = np.rint(lines / np.exp2(exponents / (2 * UNIT))).clip(-most, most).astype(np.int64)
+        values = rounded(lines / np.exp2(exponents / (2 * UNIT))).clip(-most, most).astype(np.int64)
         return np.concatenate([np.full((len(values), 1), step), codes, values], axis=1)
 
-    def restore(self, frames: Frames) -> Tensor:
-        """Undo :meth:`round`: lines, within half a step. Frames with -1 for codes were lost and have none."""
+    def restore(self, frames: Frames, first: int) -> Tensor:
+        """Undo :meth:`round`: lines, nearly. Frames with -1 for codes were lost and have none.
+
+        Args:
+            frames: What was read.
+            first: Number of the first one in its file.
+        """
         steps, codes, values = self._split(frames)
-        lost = codes[:, 0] < 0
-        exponents = step_exponents(self.coder.energies(codes.clip(0)), steps)
-        lines = torch.from_numpy(values * np.exp2(exponents / (2 * UNIT))).float()
-        lines[torch.from_numpy(lost)] = 0.0
-        return lines
+        energies = self.coder.energies(codes.clip(0))
+        exponents = step_exponents(energies, steps)
+        found = restored(values, energies - exponents, first) * np.exp2(exponents / (2 * UNIT))
+        found[codes[:, 0] < 0] = 0.0
+        return torch.from_numpy(found).float()
 
     def bits(self, frames: Frames) -> float:
         """Bits that the lines of frames take, nearly; those of their codes are not among them."""

@@ -116,15 +116,18 @@ class SpeechDecoder:
 
     Args:
         rounding: Of a codec.
+        first: Number of the first frame in its file.
 
     Attributes:
         latency: Samples that it is behind: of k frames all samples but so many are out.
     """
 
-    def __init__(self, rounding: Rounding):
+    def __init__(self, rounding: Rounding, first: int = 0):
         self._rounding, self.latency = rounding, rounding.model.delay
-        self._synthesis = LineSynthesis(rounding.model)
+        self._synthesis, self._next = LineSynthesis(rounding.model), first
 
     def push(self, frames: Frames) -> Float[Tensor, "1 _"]:
         """The next frames, any number of them; returns the samples that are final."""
-        return self._synthesis.push(self._rounding.restore(frames)).unsqueeze(0)
+        lines = self._rounding.restore(frames, self._next)
+        self._next += len(frames)
+        return self._synthesis.push(lines).unsqueeze(0)

@@ -44,7 +44,7 @@ class SpeechTraining:
 
     learning_rate: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
-    coarse: float = -6.0
+    coarse: float = -7.0
     fine: float = 1.0
     quantizer: float = 1.0
     every: int = 4
