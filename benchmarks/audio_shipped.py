@@ -56,23 +56,32 @@ def row(group: str, point: Point) -> dict[str, object]:
     return {"reader": group, "system": point.system, "setting": point.setting, "kbps": point.kbps._asdict(), **values}
 
 
-def card(rows: list[dict[str, object]], steps: int) -> str:
-    """The model card, from the same numbers as the results."""
-    lines = [_HEAD.format(steps=steps)]
+def card(rows: list[dict[str, object]], head: str, titles: dict[str, str], tail: str) -> str:
+    """A model card, from the same numbers as the results.
+
+    Args:
+        rows: Points of every reader.
+        head: What comes before the tables.
+        titles: Of the columns, by the names of measures.
+        tail: What comes after.
+    """
+    lines = [head]
     for group, words in SETS.items():
-        lines += [
-            f"\nOn {words}:\n",
-            "| | kbps of files | PESQ | STOI | ViSQOL | SI-SDR, dB |",
-            "|---|---|---|---|---|---|",
-        ]
+        lines += [f"\nOn {words}:\n", f"| | {' | '.join(titles.values())} |", "|---" * (len(titles) + 1) + "|"]
         for found in rows:
             if found["reader"] == group:
-                cells = [f"{found[name]['mean']:.2f}" if name in found else "" for name in ("kbps", *_COLUMNS)]
+                cells = [f"{found[name]['mean']:.2f}" if name in found else "" for name in titles]
                 lines.append(f"| {found['system']}, {found['setting']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n" + _TAIL
+    return "\n".join(lines) + "\n" + tail
 
 
-_COLUMNS = ("pesq", "stoi", "visqol_speech", "si_sdr")
+_TITLES = {
+    "kbps": "kbps of files",
+    "pesq": "PESQ",
+    "stoi": "STOI",
+    "visqol_speech": "ViSQOL",
+    "si_sdr": "SI-SDR, dB",
+}
 _HEAD = """---
 license: apache-2.0
 tags: [audio, speech, codec, vector-quantization]
@@ -129,7 +138,7 @@ def main() -> None:
         clips = Recordings(chosen(corpus, group), codec.model.sample_rate, selection, arguments.data.parent)
         rows += [row(group, point) for point in evaluate(codec, clips, measures).points]
     print(f"wrote {write('audio_shipped', rows, steps=steps, model=codec.fingerprint)}")
-    (FOLDER / "README.md").write_text(card(rows, steps))
+    (FOLDER / "README.md").write_text(card(rows, _HEAD.format(steps=steps), _TITLES, _TAIL))
 
 
 if __name__ == "__main__":

@@ -84,24 +84,26 @@ class SpeechEncoder:
             piece = found.part(start, start + self._left)
             made.append(self._rounding.round(*piece, self._step))
             start, self._left = start + len(piece.lines), self._left - len(piece.lines)
-            self._span.append(piece)
+            if self._control is not None:
+                self._span.append(piece)
             if not self._left:
                 self._settle()
         return np.concatenate(made)
 
     def _settle(self) -> None:
         """The next frames have a step of their own."""
-        lines, codes = (np.concatenate(parts) for parts in zip(*self._span, strict=True))
         self._left = HOLD
+        if self._control is None:
+            return
+        lines, codes = (np.concatenate(parts) for parts in zip(*self._span, strict=True))
         self._span.clear()
-        if self._control is not None:
-            taken = self._rounding.message_bits(self._rounding.round(lines, codes, self._control.step))
-            some = _Piece(lines[::_EVERY], codes[::_EVERY])
+        taken = self._rounding.message_bits(self._rounding.round(lines, codes, self._control.step))
+        some = _Piece(lines[::_EVERY], codes[::_EVERY])
 
-            def cost(step: int) -> float:
-                return _EVERY * self._rounding.bits(self._rounding.round(*some, step))
+        def cost(step: int) -> float:
+            return _EVERY * self._rounding.bits(self._rounding.round(*some, step))
 
-            self._control.spend(taken + self._overhead, HOLD, cost)
+        self._control.spend(taken + self._overhead, HOLD, cost)
 
     @property
     def _step(self) -> int:
