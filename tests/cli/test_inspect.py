@@ -20,7 +20,7 @@ def test_codes(run, place):
     ran = run("inspect product.cw")
     size = (place / "product.cw").stat().st_size
     assert ran.code == 0
-    assert "items: 300 in 1 chunks" in ran.out
+    assert "items: 300 in 1 chunk\n" in ran.out
     assert f"bytes: {size} " in ran.out
     assert f"{8 * size / 300:.3f} with headers and checksums" in ran.out
     assert "intact: yes" in ran.out

@@ -96,14 +96,15 @@ def read_codec(
         sizes: Its codebook sizes.
         read_tables: Reads tables, which are of these sizes, from a folder.
         shipped: Folder of the models that come with the package.
-        known: The name of one.
+        known: The name of one that is told, if it is there.
 
     Raises:
         ValueError: In one line that names the folder, if it holds no model or a damaged one.
     """
     folder = located_in(shipped, folder)
     if not folder.is_dir():
-        raise ValueError(f"there is no model {folder}: give the folder that codeword train {kind} made, or {known}")
+        ours = f", or {known}" if (shipped / known).is_dir() else ""
+        raise ValueError(f"there is no model {folder}: give the folder that codeword train {kind} made{ours}")
     model = read_module(folder, kind)
     if not isinstance(model, own):
         article = "an" if kind[0] in "aeiou" else "a"

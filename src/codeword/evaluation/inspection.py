@@ -113,7 +113,7 @@ def _container(path: Path, tables: FrameTables | None) -> PathReport:
     lines = [
         f"{path}: codeword container version {found.version}, kind {found.kind}",
         *(f"  {line}" for line in described),
-        f"  items: {found.items} in {found.num_chunks} chunks",
+        f"  items: {found.items} in {found.num_chunks} chunk{'s' * (found.num_chunks != 1)}",
         f"  bytes: {found.file_bytes} (header {found.header_bytes}, payload {found.payload_bytes})",
     ]
     if found.items:
