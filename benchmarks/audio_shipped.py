@@ -9,6 +9,7 @@ The corpus is that of ``benchmarks.speech_corpus``.
 import argparse
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -118,18 +119,29 @@ more than it can spend, such as 6 kbps, it gives what its largest scale takes, a
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def begun(doc: str, name: str, take: Callable[[Path], None]) -> tuple[argparse.Namespace, int]:
+    """Arguments, and the steps of the shipped model's training; a trained model is taken first.
+
+    Args:
+        doc: Of the benchmark.
+        name: Of its results, which know the steps of the last model.
+        take: Makes a trained model the shipped one.
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--take", type=Path)
     parser.add_argument("--steps", type=int, help="of the training of what is taken, for the card")
     parser.add_argument("--clips", type=int, default=16, help="of every reader")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    before = RESULTS / "audio_shipped.json"
-    steps = arguments.steps or json.loads(before.read_text())["steps"]
+    steps = arguments.steps or json.loads((RESULTS / f"{name}.json").read_text())["steps"]
     if arguments.take is not None:
         take(arguments.take)
+    return arguments, steps
+
+
+def main() -> None:
+    arguments, steps = begun(__doc__, "audio_shipped", take)
     codec, corpus = AudioCodec.open(Path(SPEECH)), open_corpus(arguments.data)
     measures = AudioMeasures(rates=tuple(Kbps(rate) for rate in RATES), metrics=METRICS, peers=PEERS, peer_kbps=RATES)
     rows: list[dict[str, object]] = []

@@ -7,15 +7,11 @@ The corpus is that of ``benchmarks.speech_corpus``. Other codecs are those that 
 comes with codeword stands beside them at what its largest scale takes.
 """
 
-import argparse
-import json
 import shutil
 from pathlib import Path
 
-import torch
-
-from benchmarks.audio_shipped import SETS, card, chosen, row
-from benchmarks.record import RESULTS, write
+from benchmarks.audio_shipped import SETS, begun, card, chosen, row
+from benchmarks.record import write
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.audio.storage import SPEECH
 from codeword.codecs.rates import Kbps
@@ -74,17 +70,7 @@ noise. Its noise was tuned by PESQ and ViSQOL on sentences of one reader that ar
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--take", type=Path)
-    parser.add_argument("--steps", type=int, help="of the training of what is taken, for the card")
-    parser.add_argument("--clips", type=int, default=16, help="of every reader")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    before = RESULTS / "speech_shipped.json"
-    steps = arguments.steps or json.loads(before.read_text())["steps"]
-    if arguments.take is not None:
-        take(arguments.take)
+    arguments, steps = begun(__doc__, "speech_shipped", take)
     codec, neural, corpus = (
         SpeechCodec.open(Path(ENVELOPES)),
         AudioCodec.open(Path(SPEECH)),

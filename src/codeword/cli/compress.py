@@ -134,8 +134,7 @@ class Compress:
             do(*work[0], "")
 
     def _rate(self) -> "RateChoice":
-        from codeword.codecs.audio.choice import Kbps
-        from codeword.codecs.rates import Levels, Scale
+        from codeword.codecs.rates import Kbps, Levels, Scale
 
         self._check_one("kbps")
         if self.cap is not None and (str(self.source) != "-" or self.scale is not None or self.levels is not None):

@@ -269,7 +269,6 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
             counted = Counted()
             self._write(counted, analysed, step)
             sizes[step] = counted.num_bytes
-            expected(step)
             beside = 8 * sizes[step] - bits[step]
         return min(sizes.items(), key=lambda found: abs(found[1] - num_bytes))
 
