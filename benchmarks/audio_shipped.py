@@ -6,32 +6,22 @@
 The corpus is that of ``benchmarks.speech_corpus``.
 """
 
-import argparse
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
-from benchmarks.record import RESULTS, write
+from benchmarks.record import write
+from benchmarks.shipped import SETS, begun, chosen, page, row
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.audio.storage import SHIPPED, SPEECH, read_audio, write_audio
 from codeword.codecs.rates import Kbps
-from codeword.data.audio_corpus import Corpus, open_corpus
+from codeword.data.audio_corpus import open_corpus
 from codeword.evaluation.audio import AudioMeasures, evaluate
 from codeword.evaluation.audio_recordings import Recordings, Selection
-from codeword.evaluation.audio_results import Point
 
 FOLDER = SHIPPED / SPEECH
 RATES = (1.5, 3.0, 6.0)
 METRICS = ("si_sdr", "pesq", "stoi", "visqol_speech")
 PEERS = ("opus", "codec2")
-SETS = {  # a reader whose other sentences were learned from, and one never heard
-    "nsh": "the Russian reader of the training, other sentences",
-    "fr_CA_f_June": "a French reader who is not in the training",
-}
-_SHORTEST = 4.0
 
 
 def take(model: Path) -> None:
@@ -41,39 +31,6 @@ def take(model: Path) -> None:
     write_audio(FOLDER, *read_audio(model), half=True)
     size = sum(path.stat().st_size for path in FOLDER.iterdir())
     print(f"{FOLDER}: {size / 1e6:.2f} MB")
-
-
-def chosen(corpus: Corpus, group: str) -> Corpus:
-    """Test recordings of a reader, long enough for a rate to mean something."""
-    clips = tuple(
-        clip for clip in corpus.only(split="test").clips if clip.entry.group == group and clip.seconds >= _SHORTEST
-    )
-    return Corpus(clips)
-
-
-def row(group: str, point: Point) -> dict[str, object]:
-    """A point as a line of the results."""
-    values = {name: value._asdict() for name, value in point.metrics.items()}
-    return {"reader": group, "system": point.system, "setting": point.setting, "kbps": point.kbps._asdict(), **values}
-
-
-def card(rows: list[dict[str, object]], head: str, titles: dict[str, str], tail: str) -> str:
-    """A model card, from the same numbers as the results.
-
-    Args:
-        rows: Points of every reader.
-        head: What comes before the tables.
-        titles: Of the columns, by the names of measures.
-        tail: What comes after.
-    """
-    lines = [head]
-    for group, words in SETS.items():
-        lines += [f"\nOn {words}:\n", f"| | {' | '.join(titles.values())} |", "|---" * (len(titles) + 1) + "|"]
-        for found in rows:
-            if found["reader"] == group:
-                cells = [f"{found[name]['mean']:.2f}" if name in found else "" for name in titles]
-                lines.append(f"| {found['system']}, {found['setting']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n" + tail
 
 
 _TITLES = {
@@ -119,25 +76,9 @@ more than it can spend, such as 6 kbps, it gives what its largest scale takes, a
 """
 
 
-def begun(doc: str, name: str, take: Callable[[Path], None]) -> tuple[argparse.Namespace, int]:
-    """Arguments, and the steps of the shipped model's training; a trained model is taken first.
-
-    Args:
-        doc: Of the benchmark.
-        name: Of its results, which know the steps of the last model.
-        take: Makes a trained model the shipped one.
-    """
-    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--take", type=Path)
-    parser.add_argument("--steps", type=int, help="of the training of what is taken, for the card")
-    parser.add_argument("--clips", type=int, default=16, help="of every reader")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    steps = arguments.steps or json.loads((RESULTS / f"{name}.json").read_text())["steps"]
-    if arguments.take is not None:
-        take(arguments.take)
-    return arguments, steps
+def card(rows: list[dict[str, object]], steps: int) -> str:
+    """The model's card, from the same numbers as the results."""
+    return page(rows, _HEAD.format(steps=steps), _TITLES, _TAIL)
 
 
 def main() -> None:
@@ -150,7 +91,7 @@ def main() -> None:
         clips = Recordings(chosen(corpus, group), codec.model.sample_rate, selection, arguments.data.parent)
         rows += [row(group, point) for point in evaluate(codec, clips, measures).points]
     print(f"wrote {write('audio_shipped', rows, steps=steps, model=codec.fingerprint)}")
-    (FOLDER / "README.md").write_text(card(rows, _HEAD.format(steps=steps), _TITLES, _TAIL))
+    (FOLDER / "README.md").write_text(card(rows, steps))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.audio_shipped import SETS, chosen
 from benchmarks.record import RESULTS, write
+from benchmarks.shipped import SETS, chosen
 from codeword.codecs.speech.codec import SpeechCodec
 from codeword.data.audio_corpus import Corpus, open_corpus
 from codeword.evaluation.audio import AudioMeasures, evaluate

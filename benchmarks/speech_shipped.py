@@ -10,8 +10,8 @@ comes with codeword stands beside them at what its largest scale takes.
 import shutil
 from pathlib import Path
 
-from benchmarks.audio_shipped import SETS, begun, card, chosen, row
 from benchmarks.record import write
+from benchmarks.shipped import SETS, begun, chosen, page, row
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.audio.storage import SPEECH
 from codeword.codecs.rates import Kbps
@@ -69,6 +69,11 @@ noise. Its noise was tuned by PESQ and ViSQOL on sentences of one reader that ar
 """
 
 
+def card(rows: list[dict[str, object]], steps: int) -> str:
+    """The model's card, from the same numbers as the results."""
+    return page(rows, _HEAD.format(steps=steps), _TITLES, _TAIL)
+
+
 def main() -> None:
     arguments, steps = begun(__doc__, "speech_shipped", take)
     codec, neural, corpus = (
@@ -86,7 +91,7 @@ def main() -> None:
         most = AudioMeasures(rates=(Kbps(RATES[0]),), metrics=METRICS)
         rows += [{**row(group, point), "system": SPEECH} for point in evaluate(neural, clips, most).points]
     print(f"wrote {write('speech_shipped', rows, steps=steps, model=codec.fingerprint)}")
-    (FOLDER / "README.md").write_text(card(rows, _HEAD.format(steps=steps), _TITLES, _TAIL))
+    (FOLDER / "README.md").write_text(card(rows, steps))
 
 
 if __name__ == "__main__":
