@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.pages import read, source, table
+from benchmarks.pages import mean_cell, read, source, table
 
 
 def _rows(rows: list[dict[str, Any]], measure: str, *cells: Callable[[dict[str, Any]], str]) -> list[list[str]]:
@@ -174,7 +174,7 @@ def audio_shipped() -> str:
     result = read("audio_shipped")
     columns = ("kbps", "pesq", "stoi", "visqol_speech", "si_sdr")
     rows = [
-        [row["reader"], row["system"], row["setting"], *(_mean(row, column) for column in columns)]
+        [row["reader"], row["system"], row["setting"], *(mean_cell(row, column) for column in columns)]
         for row in result["rows"]
     ]
     head = ["reader", "", "asked for", "kbps of files", "PESQ", "STOI", "ViSQOL", "SI-SDR, dB"]
@@ -182,13 +182,6 @@ def audio_shipped() -> str:
         "The speech model that comes with codeword on recordings kept from its training; of Codec2, SI-SDR says "
         f"nothing.\n\n{table(head, rows)}\n{source(result)}"
     )
-
-
-def _mean(row: dict[str, Any], column: str) -> str:
-    if column not in row:
-        return ""
-    found = row[column]
-    return f"{found['mean']:.2f} ± {(found['high'] - found['low']) / 2:.2f}"
 
 
 def beside_audio() -> list[list[str]]:

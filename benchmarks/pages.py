@@ -25,3 +25,11 @@ def source(result: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
     return f"`{result['command']}`, {result['date']}: {machine['processor']}, {threads}; {versions}.\n"
+
+
+def mean_cell(row: dict[str, Any], column: str, *, digits: int = 2) -> str:
+    """A mean with half its confidence interval, where a row has one."""
+    if column not in row:
+        return ""
+    found = row[column]
+    return f"{found['mean']:.{digits}f} ± {(found['high'] - found['low']) / 2:.{digits}f}"

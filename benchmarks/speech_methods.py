@@ -32,7 +32,7 @@ from codeword.quantizers.learning import Learning
 from codeword.recipes.speech import SpeechRecipe, recipe, train
 
 CELLS = RESULTS / "speech_methods.jsonl"
-RUNS = Path("runs/speech")
+RUNS = Path("runs/speech_methods")
 METRICS = ("pesq", "weighted_snr", "stoi")
 FAMILIES: Mapping[str, str] = {
     "NSVQ": "envelope-12",

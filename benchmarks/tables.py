@@ -15,6 +15,13 @@ from benchmarks.audio_tables import (
     audio_variable,
     beside_audio,
 )
+from benchmarks.codec_tables import (
+    image_compositions,
+    image_estimators,
+    image_shipped,
+    speech_methods,
+    speech_shipped,
+)
 from benchmarks.pages import ROOT, read, source, table
 from benchmarks.pretraining_tables import (
     pretraining_again,
@@ -150,6 +157,11 @@ SECTIONS = {
     "Training of audio models": audio_training,
     "Variable and constant depth": audio_variable,
     "The speech model": audio_shipped,
+    "The codec for speech": speech_shipped,
+    "Quantized envelopes of speech": speech_methods,
+    "The image model": image_shipped,
+    "Gradients through a quantizer of images": image_estimators,
+    "Additive, residual and product codes of images": image_compositions,
     "Pretrained encoders": pretraining_probes,
     "Pretrained encoders on another processor": pretraining_again,
     "Few labels": pretraining_few,

@@ -159,7 +159,7 @@ def with_names(text):
 @pytest.mark.parametrize("text", [b"", b"[", b'["a","b"]', b'{"a":1}', b"[1]", b'["a" ]', b"\xff"])
 def test_names_that_are_none(text):
     for read in (list, TokenReader.names):
-        with pytest.raises(FormatError, match=r"chunk of samples 0 to 0: .*names"):
+        with pytest.raises(FormatError, match=r"chunk of items 0 to 0: .*names"):
             read(TokenReader(io.BytesIO(with_names(text))))
     assert TokenReader(io.BytesIO(with_names(b'["a"]'))).names() == ("a",)
 

@@ -25,7 +25,7 @@ from codeword.formats.container import BinaryReader, BinaryWriter, Chunk, Contai
 from codeword.formats.errors import FormatError
 from codeword.formats.fields import short_fingerprint
 from codeword.formats.salvage import Salvage, SalvageReport
-from codeword.formats.source import Limits, SourceReader, restored
+from codeword.formats.source import Limits, SourceReader, restored, signal_length
 
 KIND = "audio"
 CHUNK_SECONDS = 40
@@ -169,14 +169,8 @@ class AudioFileReader(SourceReader):
     def num_samples(self) -> int | None:
         """Length of the signal; ``None`` as long as the end of a pipe has not been seen."""
         if self._num_samples is None and self._source.seekable:
-            index = self._source.index()
-            unused = 0
-            for chunk in index.chunks(index.num_items - 1, index.num_items):
-                try:
-                    unused, _ = split_unused(chunk.payload, self.header)
-                except ValueError as error:
-                    raise FormatError(_where(chunk), str(error)) from error
-            self._num_samples = index.num_items * self.header.hop - unused
+            header = self.header
+            self._num_samples = self._source.length(header.hop, lambda payload: split_unused(payload, header)[0])
         return self._num_samples
 
     def __iter__(self) -> Iterator[Int64[np.ndarray, "channels frames levels"]]:
@@ -266,13 +260,13 @@ class AudioFileReader(SourceReader):
         frames = unused = 0
         for chunk in self._source.chunks():
             if unused:
-                raise FormatError(_where(chunk), "frames follow one that is said to be the end of the signal")
+                raise FormatError(chunk.place, "frames follow one that is said to be the end of the signal")
             block = self._decode(chunk, levels)
             unused, frames = block.unused, frames + chunk.count
             yield chunk, block
         self._check_total(frames)
         if self.header.num_samples is None:
-            self._num_samples = frames * self.header.hop - unused
+            self._num_samples = signal_length(frames, self.header.hop, unused)
 
     def _open_payload(self) -> AudioPayload:
         if self._payload is None:
@@ -292,12 +286,12 @@ class AudioFileReader(SourceReader):
     def _decode(self, chunk: Chunk, levels: int) -> AudioBlock:
         if chunk.count > self.header.max_frames:
             most = self.header.max_frames
-            raise FormatError(_where(chunk), f"at most {most} frames of these sizes are allowed in a chunk")
+            raise FormatError(chunk.place, f"at most {most} frames of these sizes are allowed in a chunk")
         payload = self._open_payload()
         try:
             return payload.decode(chunk.payload, chunk.count, levels)
         except ValueError as error:
-            raise FormatError(_where(chunk), str(error)) from error
+            raise FormatError(chunk.place, str(error)) from error
 
     def _check_total(self, found: int) -> None:
         expected = self.header.num_frames
@@ -308,7 +302,3 @@ class AudioFileReader(SourceReader):
         self, blocks: list[Int64[np.ndarray, "channels _ levels"]], levels: int
     ) -> Int64[np.ndarray, "channels frames levels"]:
         return np.concatenate([np.zeros((self.header.channels, 0, levels), dtype=np.int64), *blocks], axis=1)
-
-
-def _where(chunk: Chunk) -> str:
-    return f"chunk of items {chunk.first} to {chunk.first + chunk.count - 1}"

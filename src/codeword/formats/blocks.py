@@ -254,13 +254,12 @@ class BlockReader(SourceReader, ABC):
         return Limits(int(np.prod(self._shape)), max_codes)
 
     def _decode(self, payload: BlockPayload, chunk: Chunk) -> Int64[np.ndarray, "count *shape"]:
-        where = f"chunk of items {chunk.first} to {chunk.first + chunk.count - 1}"
         if chunk.count > self._most:
-            raise FormatError(where, f"at most {self._most} {self.what} of these sizes are allowed in a chunk")
+            raise FormatError(chunk.place, f"at most {self._most} {self.what} of these sizes are allowed in a chunk")
         try:
             return payload.decode(chunk.payload, chunk.count)
         except ValueError as error:
-            raise FormatError(where, str(error)) from error
+            raise FormatError(chunk.place, str(error)) from error
 
     def _check_total(self, found: int) -> None:
         if self._total not in (None, found):

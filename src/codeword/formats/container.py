@@ -100,6 +100,11 @@ class Chunk(NamedTuple):
     count: int
     payload: bytes
 
+    @property
+    def place(self) -> str:
+        """For messages."""
+        return f"chunk of items {self.first} to {self.first + self.count - 1}"
+
 
 class ChunkHead(NamedTuple):
     """What stands before a payload."""

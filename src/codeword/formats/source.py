@@ -78,10 +78,32 @@ class ContainerSource:
             self._index = ChunkIndex(self._disk, self._start, self.header)
         return self._index
 
+    def length(self, per_item: int, unused: Callable[[bytes], int]) -> int:
+        """Samples of a file that can be sought, whose last chunk tells how many of its end are no part of the signal.
+
+        Args:
+            per_item: Samples of an item.
+            unused: Takes a payload, raises ``ValueError`` if it is damaged.
+        """
+        index, count = self.index(), 0
+        for chunk in index.chunks(max(0, index.num_items - 1), index.num_items):
+            try:
+                count = unused(chunk.payload)
+            except ValueError as error:
+                raise FormatError(chunk.place, str(error)) from error
+        return signal_length(index.num_items, per_item, count)
+
     def close(self) -> None:
         """Close the file if it was opened here."""
         if self._opened is not None:
             self._opened.close()
+
+
+def signal_length(items: int, per_item: int, unused: int) -> int:
+    """Samples of a signal, or one line that its end lies before its beginning."""
+    if unused > items * per_item:
+        raise FormatError("chunks", f"{unused} samples are said to be unused, {items} frames have fewer")
+    return items * per_item - unused
 
 
 R = TypeVar("R", bound="SourceReader")

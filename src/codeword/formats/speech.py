@@ -19,8 +19,8 @@ from jaxtyping import Int64, Integer
 from codeword.entropy.lines import LineCoder, SpeechTables
 from codeword.formats.blocks import BlockReader, BlockWriter
 from codeword.formats.container import MAX_CHUNK_ITEMS, MAX_ITEMS, BinaryReader, BinaryWriter
-from codeword.formats.errors import FormatError
 from codeword.formats.fields import MAX_INTEGER, SHORT, check_codes, header_of, is_count, short_fingerprint, size_runs
+from codeword.formats.source import signal_length
 
 KIND = "speech"
 CHUNK_SECONDS = 40
@@ -256,14 +256,8 @@ class SpeechFileReader(BlockReader):
     def num_samples(self) -> int | None:
         """Length of the signal, or of all frames where nobody told; ``None`` as long as a pipe has not ended."""
         if self._num_samples is None and self._source.seekable:
-            index = self._source.index()
-            unused = 0
-            for chunk in index.chunks(max(0, index.num_items - 1), index.num_items):
-                try:
-                    _, unused, _ = _split(chunk.payload, known=False)
-                except ValueError as error:
-                    raise FormatError(f"chunk of items {chunk.first} on", str(error)) from error
-            self._num_samples = self._length(index.num_items, unused)
+            lines = self.header.lines
+            self._num_samples = self._source.length(lines, lambda payload: _split(payload, known=False)[1])
         return self._num_samples
 
     def _open_header(self) -> None:
@@ -279,12 +273,7 @@ class SpeechFileReader(BlockReader):
             frames += len(items)
             yield payload_bytes, items
         if self.header.num_samples is None:
-            self._num_samples = self._length(frames, payload.unused)
-
-    def _length(self, frames: int, unused: int) -> int:
-        if unused > frames * self.header.lines:
-            raise FormatError("chunks", f"{unused} samples are said to be unused, {frames} frames have fewer")
-        return frames * self.header.lines - unused
+            self._num_samples = signal_length(frames, self.header.lines, payload.unused)
 
     @property
     def _shape(self) -> tuple[int, ...]:

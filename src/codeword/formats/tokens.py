@@ -204,11 +204,11 @@ class TokenReader(SourceReader):
         names, packed = self._split(chunk)
         rows = chunk.count * self.header.patches
         if rows > self.header.codes.max_rows:
-            raise FormatError(_where(chunk), f"at most {self.header.codes.max_rows} patches are allowed in a chunk")
+            raise FormatError(chunk.place, f"at most {self.header.codes.max_rows} patches are allowed in a chunk")
         try:
             codes = self._payload.decode(packed, rows)
         except ValueError as error:
-            raise FormatError(_where(chunk), str(error)) from error
+            raise FormatError(chunk.place, str(error)) from error
         return NamedTokens(names, codes.reshape(chunk.count, self.header.patches, -1))
 
     def _split(self, chunk: Chunk) -> tuple[tuple[str, ...], bytes]:
@@ -219,19 +219,15 @@ class TokenReader(SourceReader):
         try:
             names = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise FormatError(_where(chunk), "the names of its samples cannot be read") from error
+            raise FormatError(chunk.place, "the names of its samples cannot be read") from error
         proper = isinstance(names, list) and all(isinstance(name, str) for name in names)
         if not proper or len(names) != chunk.count or _names_text(names) != text:
-            raise FormatError(_where(chunk), f"it does not begin with the names of {chunk.count} samples")
+            raise FormatError(chunk.place, f"it does not begin with the names of {chunk.count} samples")
         return tuple(names), data[end:]
 
     def _check_total(self, found: int) -> None:
         if found != self.header.samples:
             raise FormatError("footer", f"the header promises {self.header.samples} samples, the file has {found}")
-
-
-def _where(chunk: Chunk) -> str:
-    return f"chunk of samples {chunk.first} to {chunk.first + chunk.count - 1}"
 
 
 def _names_text(names: list[str]) -> bytes:

@@ -29,14 +29,15 @@ class JointConfig:
     Attributes:
         weight: Of its loss; BRIDLE's script has 0.2.
         every: Steps from one of its updates to the next; the script has 4, the paper 5.
-        learning_rate: Of its optimizer.
+        learning_rate: Of its optimizer. BRIDLE's script has 2e-4, as in a phase of the tokenizer alone; tokens then
+            change faster than an encoder learns them, and its vectors become alike.
         codebook: Weight of the codebook's loss beside the cosine loss.
         accumulate: Batches of a step, as in the configuration of the loop.
     """
 
     weight: float = 0.2
     every: int = 4
-    learning_rate: float = 2e-4
+    learning_rate: float = 2e-5
     codebook: float = 1.0
     accumulate: int = 1
 

@@ -1,0 +1,110 @@
+"""The tables of codecs for speech under envelopes and for images."""
+
+from collections.abc import Iterable, Sequence
+from statistics import mean
+from typing import Any
+
+from benchmarks.pages import mean_cell, read, source, table
+
+Rows = list[dict[str, Any]]
+
+
+def speech_shipped() -> str:
+    result = read("speech_shipped")
+    columns = ("kbps", "pesq", "weighted_snr", "stoi", "visqol_speech")
+    rows = [
+        [row["reader"], row["system"], row["setting"], *(mean_cell(row, column) for column in columns)]
+        for row in result["rows"]
+    ]
+    head = ["reader", "", "asked for", "kbps of files", "PESQ", "weighted SNR, dB", "STOI", "ViSQOL"]
+    return (
+        "The codec for speech that comes with codeword on recordings kept from its training, beside codecs of that "
+        f"range, and the neural codec at the most that it spends.\n\n{table(head, rows)}\n{source(result)}"
+    )
+
+
+def speech_methods() -> str:
+    result = read("speech_methods")
+    columns = {"kbps": 2, "pesq": 3, "weighted_snr": 2, "stoi": 4}
+    rows = [
+        [*names, *(_over(found, column, digits) for column, digits in columns.items()), str(len(found))]
+        for names, found in _grouped(result["rows"], ("reader", "asked", "method"))
+    ]
+    head = ["reader", "kbps", "envelopes by", "kbps of files", "PESQ", "weighted SNR, dB", "STOI", "seeds"]
+    return (
+        "Envelopes of 12 bits, quantized six ways in the same codec: one codebook of 4096, or two of 64 by noise "
+        "substitution. The same start by k-means, revival, data and steps; means over seeds, ± half their range."
+        f"\n\n{table(head, rows)}\n{source(result)}"
+    )
+
+
+def image_shipped() -> str:
+    result = read("image_shipped")
+    columns = {"bits_per_pixel": 3, "psnr": 2, "ssim": 3, "ms_ssim": 4}
+    rows = [
+        [row["system"], row["setting"], *(mean_cell(row, column, digits=digits) for column, digits in columns.items())]
+        for row in result["rows"]
+    ]
+    return (
+        f"The model for images that comes with codeword on {result['images']} photos kept from its training, reduced "
+        "to about 1024 pixels; bits of whole files, means ± half their 95 % confidence interval.\n\n"
+        + table(["", "", "bits per pixel", "PSNR, dB", "SSIM", "MS-SSIM"], rows)
+        + f"\n{source(result)}"
+    )
+
+
+def image_estimators() -> str:
+    result = read("image_estimators")
+    rows = [
+        [*names, *_figures(found), str(len(found))]
+        for names, found in _grouped(result["rows"], ("form", "bits", "method"))
+    ]
+    updates = [f"{figure['updates']:,}" for figure in result["rows"][0]["figures"]]
+    head = ["form", "bits", "method", *(f"{what}, {count}" for count in updates for what in ("SSIM", "PSNR")), "seeds"]
+    return (
+        "Crops of photos through the VQ-VAE of the NSVQ paper, after so many updates; published: every method as it is "
+        "in the paper; equal: all with the same start by k-means and the same revival. Means over seeds.\n\n"
+        + table(head, rows)
+        + f"\n{source(result)}"
+    )
+
+
+def image_compositions() -> str:
+    result = read("image_compositions")
+    rows = []
+    for names, found in _grouped(result["rows"], ("bits", "method")):
+        last = [{**row["figures"][-1], "wmops": row["wmops"], "ms": 1e3 * row["encoding"]} for row in found]
+        digits = {"ssim": 4, "psnr": 2, "wmops": 3, "ms": 1}
+        rows.append([*names, *(_over(last, name, count) for name, count in digits.items()), str(len(found))])
+    return (
+        "Four codebooks for every latent of the same VQ-VAE, all by noise substitution, after "
+        f"{result['rows'][0]['figures'][-1]['updates']:,} updates; weighted operations of a latent's search, and CPU "
+        "milliseconds of encoding 256 images.\n\n"
+        + table(["bits", "codes", "SSIM", "PSNR, dB", "WMOPS", "ms", "seeds"], rows)
+        + f"\n{source(result)}"
+    )
+
+
+def _grouped(rows: Rows, names: Sequence[str]) -> Iterable[tuple[list[str], Rows]]:
+    """Rows that differ by their seed alone."""
+    groups: dict[tuple[str, ...], Rows] = {}
+    for row in rows:
+        groups.setdefault(tuple(str(row[name]) for name in names), []).append(row)
+    return ((list(key), found) for key, found in groups.items())
+
+
+def _over(rows: Rows, column: str, digits: int) -> str:
+    """A figure's mean over seeds, with half its range where there are several."""
+    values = [row[column] for row in rows]
+    told = f"{mean(values):.{digits}f}"
+    half = (max(values) - min(values)) / 2
+    return told if len(values) == 1 or half == 0 else f"{told} ± {half:.{digits}f}"
+
+
+def _figures(rows: Rows) -> list[str]:
+    steps = range(len(rows[0]["figures"]))
+    return [
+        _over([row["figures"][step] for row in rows], name, digits)
+        for step in steps
+        for name, digits in (("ssim", 4), ("psnr", 2))
+    ]
