@@ -36,7 +36,7 @@ def test_what_is_told_of_images(pictures):
         f"{pictures}: image, a folder per class, below test, train",
         "  items: 11, 4 classes",
         "  test: 3, 3 classes of 1 to 1, median 1",
-        "    without 1 classes: d",
+        "    without 1 class: d",
         "  train: 8, 4 classes of 1 to 3, median 2",
         "    a: 4",
         "    b: 3",

@@ -55,7 +55,7 @@ class Compress:
 
     def run(self) -> None:
         """Compress one file, or all of a folder that are not there yet."""
-        from codeword.cli.kinds import kind_of_media, no_image_model
+        from codeword.cli.kinds import kind_of_media
 
         kind = kind_of_media(self.source, self.model, self.codec)
         others = {"image": ("kbps", "cap", "mono"), "audio": ("bpp",), "speech": ("bpp", "cap", "scale", "levels")}
@@ -66,10 +66,8 @@ class Compress:
             self._audio()
         elif kind == "speech":
             self._speech()
-        elif self.model is None:
-            raise no_image_model(self.source)
         else:
-            self._images(self.model)
+            self._images()
 
     def _audio(self) -> None:
         from codeword.cli.sounds import compress_sound
@@ -99,9 +97,10 @@ class Compress:
         self._check_name(EXTENSIONS, "audio")
         return work
 
-    def _images(self, model: Path) -> None:
+    def _images(self) -> None:
         from codeword.cli.images import compress_image
         from codeword.codecs.image.codec import BitsPerPixel, ImageCodec
+        from codeword.codecs.image.storage import PHOTOS
         from codeword.codecs.rates import Levels, Scale
         from codeword.data.image_files import EXTENSIONS
 
@@ -113,7 +112,7 @@ class Compress:
             rate = Levels(self.levels)
         work = pairs(self.source, self.out, ".cw", EXTENSIONS, overwrite=self.overwrite)
         self._check_name(EXTENSIONS, "an image")
-        codec = ImageCodec.open(model)
+        codec = ImageCodec.open(self.model or Path(PHOTOS))
         codec.check_rate(rate)
         self._all(work, lambda source, out, _: compress_image(codec, rate, source, out, overwrite=self.overwrite))
 

@@ -46,17 +46,15 @@ class Decompress:
 
     def run(self) -> None:
         """Decompress one file, or all of a folder that are not there yet."""
-        from codeword.cli.kinds import kind_of_codes, no_image_model
+        from codeword.cli.kinds import kind_of_codes
 
         if self.salvage and (self.levels, self.start, self.stop) != (None, None, None):
             raise ValueError("--salvage decodes all that is left: leave out --levels, --start and --stop")
         kind = kind_of_codes(self.source, self.model, self.codec)
         if kind != "image":
             self._sounds(speech=kind == "speech")
-        elif self.model is None:
-            raise no_image_model(self.source)
         else:
-            self._images(self.model)
+            self._images()
 
     def _sounds(self, *, speech: bool) -> None:
         from codeword.cli.sounds import decompress_sound
@@ -83,15 +81,16 @@ class Decompress:
             return
         one(*work[0], "")
 
-    def _images(self, model: Path) -> None:
+    def _images(self) -> None:
         from codeword.cli.images import decompress_image
         from codeword.codecs.image.codec import ImageCodec
+        from codeword.codecs.image.storage import PHOTOS
 
         given = {"levels": self.levels, "start": self.start, "stop": self.stop}
         if strange := [name for name, value in given.items() if value is not None]:
             raise ValueError(f"--{strange[0]} is not for images: leave it out")
         work = pairs(self.source, self.out, ".png", CODES, overwrite=self.overwrite)
-        codec = ImageCodec.open(model)
+        codec = ImageCodec.open(self.model or Path(PHOTOS))
 
         def one(pair: tuple[Path, Path], _: str = "") -> None:
             decompress_image(codec, *pair, salvage=self.salvage, overwrite=self.overwrite)

@@ -34,5 +34,5 @@ class Index:
         with progress_bar("encoding") as progress:
             index = build_index(self.model, self.data, lists=self.lists, column=self.column, progress=progress)
         index.save(self.out)
-        lists = f" in {self.lists} lists" if self.lists else ""
+        lists = f" in {self.lists} list{'s' * (self.lists > 1)}" if self.lists else ""
         print(f"{self.out}: {len(index)} vectors{lists}, {self.out.stat().st_size} bytes with the codebooks")

@@ -53,11 +53,6 @@ def kind_of_model(model: Path, codec: Coded | None = None) -> Coded:
     return kind or codec or "audio"
 
 
-def no_image_model(source: Path) -> ValueError:
-    """That there is no model for images without one that was trained."""
-    return ValueError(f"{source}: an image needs --model, a folder that codeword train image made")
-
-
 def _format(model: Path) -> object:
     """What the folder of a model, or of that which comes with the package under this name, says that it is."""
     from codeword.codecs.audio import storage as audio

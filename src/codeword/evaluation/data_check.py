@@ -171,7 +171,7 @@ def _counts(listing: Listing) -> Iterator[str]:
         missing = [name for name, count in counts.items() if not count]
         if filled and missing:
             named = ", ".join(missing[:_TOLD]) + (" ..." if len(missing) > _TOLD else "")
-            yield f"    without {len(missing)} classes: {named}"
+            yield f"    without {len(missing)} class{'es' * (len(missing) > 1)}: {named}"
     unlabelled = sum(not item.labels for item in listing.items)
     if listing.classes and unlabelled:
         yield f"  without a label: {unlabelled}"
