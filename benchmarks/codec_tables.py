@@ -23,6 +23,22 @@ def speech_shipped() -> str:
     )
 
 
+def speech_files() -> str:
+    result = read("speech_files")
+    cells = []
+    for (reader, seconds, pipe), found in _grouped(result["rows"], ("reader", "seconds", "pipe")):
+        off = [f"{100 * (row['kbps'] / row['asked'] - 1):+.2f} %" for row in found]
+        speeds = [f"{min(row[name] for row in found):.0f} x" for name in ("encoding", "decoding")]
+        cells.append([reader, seconds, "pipe" if pipe == "True" else "file", *off, *speeds])
+    rates = [f"{rate:g} kbps" for rate in dict.fromkeys(row["asked"] for row in result["rows"])]
+    return (
+        "How far files of the codec for speech are from the rate that was asked for, and how many times faster than real "
+        "time one thread is, at the slowest of the rates.\n\n"
+        + table(["reader", "seconds", "", *rates, "encoding", "decoding"], cells)
+        + f"\n{source(result)}"
+    )
+
+
 def speech_methods() -> str:
     result = read("speech_methods")
     columns = {"kbps": 2, "pesq": 3, "weighted_snr": 2, "stoi": 4}

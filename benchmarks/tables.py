@@ -19,6 +19,7 @@ from benchmarks.codec_tables import (
     image_compositions,
     image_estimators,
     image_shipped,
+    speech_files,
     speech_methods,
     speech_shipped,
 )
@@ -158,6 +159,7 @@ SECTIONS = {
     "Variable and constant depth": audio_variable,
     "The speech model": audio_shipped,
     "The codec for speech": speech_shipped,
+    "Rates and speed of speech": speech_files,
     "Quantized envelopes of speech": speech_methods,
     "The image model": image_shipped,
     "Gradients through a quantizer of images": image_estimators,
