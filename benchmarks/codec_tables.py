@@ -32,8 +32,8 @@ def speech_files() -> str:
         cells.append([reader, seconds, "pipe" if pipe == "True" else "file", *off, *speeds])
     rates = [f"{rate:g} kbps" for rate in dict.fromkeys(row["asked"] for row in result["rows"])]
     return (
-        "How far files of the codec for speech are from the rate that was asked for, and how many times faster than real "
-        "time one thread is, at the slowest of the rates.\n\n"
+        "How far files of the codec for speech are from the rate that was asked for, and how many times faster than "
+        "real time one thread is, at the slowest of the rates.\n\n"
         + table(["reader", "seconds", "", *rates, "encoding", "decoding"], cells)
         + f"\n{source(result)}"
     )
