@@ -70,8 +70,19 @@ def test_half_a_pair_of_programs_is_none(path):
 
 def test_an_ffmpeg_without_an_encoder_lacks_it(path):
     path("ffmpeg", "print(' A....D aac  AAC')")
-    assert PEERS["amr-wb"].lacks() == "libvo_amrwbenc in ffmpeg"
+    assert PEERS["amr-wb"].lacks() == "libvo_amrwbenc in ffmpeg or gst-launch-1.0"
     assert isinstance(PEERS["aac"].route(), Programs)
+
+
+def test_a_pipeline_is_told_the_place_of_a_rate(path, tmp_path, speech):
+    asked = tmp_path / "asked.txt"
+    path(
+        "gst-launch-1.0",
+        f"open({str(asked)!r}, 'w').write(arguments[7]); shutil.copy(arguments[2][9:], arguments[-1][9:])",
+    )
+    path("ffmpeg", "print() if '-encoders' in arguments else " + COPIES)
+    assert PEERS["amr-wb"].code(speech, RATE, 15.85)[0] > 2 * len(speech)
+    assert asked.read_text() == "band-mode=4"
 
 
 def test_bytes_are_those_of_the_file_and_samples_those_of_the_decoder(path, speech):

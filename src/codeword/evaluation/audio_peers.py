@@ -137,7 +137,18 @@ PEERS: Mapping[str, Peer] = {
     "amr-wb": Peer(
         (6.6, 8.85, 12.65, 15.85, 19.85, 23.85),
         (16000,),
-        (_ffmpeg("libvo_amrwbenc", ".amr"),),
+        (
+            _ffmpeg("libvo_amrwbenc", ".amr"),
+            Programs(
+                encode=(
+                    *("gst-launch-1.0", "-q", "filesrc", "location={wav}", "!", "wavparse", "!"),
+                    *("voamrwbenc", "band-mode={place}", "!", "filesink", "location={coded}"),
+                ),
+                decode=("ffmpeg", "-nostdin", "-v", "error", "-f", "amrwb", "-i", "{coded}", "{back}"),
+                suffix=".awb",
+                modes=(6600, 8850, 12650, 14250, 15850, 18250, 19850, 23050, 23850),
+            ),
+        ),
     ),
 }
 

@@ -38,11 +38,12 @@ class Programs:
     """Two programs, their arguments with ``{wav}`` or ``{raw}``, ``{coded}``, ``{back}``, and the rate asked for.
 
     Attributes:
-        encode: With ``{kbps}``, ``{bits}`` per second, or ``{mode}``, what Codec2 calls its rates.
+        encode: With ``{kbps}``, ``{bits}`` per second, ``{mode}``, what Codec2 calls its rates, or ``{place}``.
         decode: With ``{rate}`` where a program has to be told.
         suffix: Of the coded file.
         raw: Whether they read and write samples without a header.
         encoder: What FFmpeg must have been built with.
+        modes: Rates, in bits per second, of which ``{place}`` tells the one that is asked for.
     """
 
     encode: tuple[str, ...]
@@ -50,6 +51,7 @@ class Programs:
     suffix: str
     raw: bool = False
     encoder: str = ""
+    modes: tuple[int, ...] = ()
 
     def lacks(self) -> str:
         """What is not installed; empty if nothing is."""
@@ -76,6 +78,7 @@ class Programs:
             "kbps": f"{kbps:g}",
             "bits": str(bits),
             "mode": "700C" if bits == 700 else str(bits),
+            "place": str(self.modes.index(bits)) if bits in self.modes else "",
         }
         if self.raw:
             source.write_bytes(encode_pcm(audio, 16))
