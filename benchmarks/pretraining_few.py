@@ -12,6 +12,7 @@ import argparse
 import json
 import shutil
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -22,22 +23,22 @@ from codeword.pretraining.encoder import read_encoder, unlearned
 from codeword.recipes.finetuning import finetune, recipe
 
 CELLS = RESULTS / "pretraining_few.jsonl"
-TASKS = {"image": "fashion", "audio": "initials", "video": "garments"}
+TASKS = {"image": ("fashion",), "audio": ("initials", "phones"), "video": ("garments",)}
 SHARES = (0.01, 0.1)
 
 
-def row(data: Path, kind: str, share: float, start: str, seed: int) -> dict[str, object]:
+def row(data: Path, kind: str, task: str, share: float, start: str, seed: int) -> dict[str, object]:
     """A classifier's figures on the test items."""
     encoder = read_encoder(trained(data, kind, "residual", seed))
     if start == "scratch":
         encoder = unlearned(encoder, seed)
     made = recipe("small")
     made = replace(made, config=replace(made.config, seed=seed), loop=replace(made.loop, seed=seed, progress=False))
-    out = RUNS / f"few-{kind}-{share}-{start}-{seed}"
-    result = finetune(made, encoder, listing(data, TASKS[kind], kind), out, few=share)
+    out = RUNS / f"few-{task}-{share}-{start}-{seed}"
+    result = finetune(made, encoder, listing(data, task, kind), out, few=share)
     shutil.rmtree(out)
     test = result.test[0]
-    return {"kind": kind, "task": TASKS[kind], "share": share, "start": start, "seed": seed, "accuracy": test.top1}
+    return {"kind": kind, "task": task, "share": share, "start": start, "seed": seed, "accuracy": test.top1}
 
 
 def main() -> None:
@@ -50,15 +51,14 @@ def main() -> None:
     known = [json.loads(line) for line in CELLS.read_text().splitlines()] if CELLS.is_file() else []
     for seed in range(arguments.seeds):
         for kind in arguments.only or RECIPES:
-            for share in SHARES:
-                for start in ("pretrained", "scratch"):
-                    name = {"kind": kind, "share": share, "start": start, "seed": seed}
-                    if any(name.items() <= cell.items() for cell in known):
-                        continue
-                    known.append(row(arguments.data, kind, share, start, seed))
-                    with CELLS.open("a") as file:
-                        file.write(json.dumps(known[-1]) + "\n")
-                    print(known[-1], flush=True)
+            for task, share, start in product(TASKS[kind], SHARES, ("pretrained", "scratch")):
+                name = {"task": task, "share": share, "start": start, "seed": seed}
+                if any(name.items() <= cell.items() for cell in known):
+                    continue
+                known.append(row(arguments.data, kind, task, share, start, seed))
+                with CELLS.open("a") as file:
+                    file.write(json.dumps(known[-1]) + "\n")
+                print(known[-1], flush=True)
     print(f"wrote {write('pretraining_few', known)}")
 
 

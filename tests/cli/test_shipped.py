@@ -23,16 +23,16 @@ def samples(path):
 
 
 @pytest.mark.parametrize(
-    ("benchmark", "name", "codec"),
+    ("measured", "name", "codec"),
     [
         (audio_shipped, SPEECH, AudioCodec),
         (speech_shipped, ENVELOPES, SpeechCodec),
     ],
 )
-def test_it_is_small_and_its_card_says_what_was_measured(benchmark, name, codec):
-    assert sum(path.stat().st_size for path in benchmark.FOLDER.iterdir()) < 8e6
-    results = json.loads((ROOT / "results" / f"{benchmark.__name__.rpartition('.')[2]}.json").read_text())
-    assert (benchmark.FOLDER / "README.md").read_text() == benchmark.card(results["rows"], results["steps"])
+def test_it_is_small_and_its_card_says_what_was_measured(measured, name, codec):
+    assert sum(path.stat().st_size for path in measured.FOLDER.iterdir()) < 8e6
+    results = json.loads((ROOT / "results" / f"{measured.__name__.rpartition('.')[2]}.json").read_text())
+    assert (measured.FOLDER / "README.md").read_text() == measured.card(results["rows"], results["steps"])
     opened = codec.from_pretrained(name)
     assert results["model"] == opened.fingerprint
     assert opened.tables is not None
