@@ -97,7 +97,9 @@ def recipe(name: Name) -> FineTuneRecipe:
 
 
 def _sound(rate: float, batch: int, mask: MaskRule) -> FineTuneConfig:
-    return FineTuneConfig(learning_rate=rate, batch=batch, loss="bce", spec_augment=SpecAugment(), mask=mask)
+    return FineTuneConfig(
+        learning_rate=rate, batch=batch, loss="bce", mixing=(Mixup(),), spec_augment=SpecAugment(), mask=mask
+    )
 
 
 _BANDS = BandMask(time=0.2, frequency=0.2)
@@ -233,7 +235,7 @@ def _suited(config: FineTuneConfig, front_end: FrontEnd, *, several: bool) -> Fi
     """With the loss that labels need, and with energies mixed and not logarithms where they are log-mels."""
     if several:
         config = replace(config, loss="bce")
-    if isinstance(front_end, AudioFrontEnd):
+    if config.mixing and isinstance(front_end, AudioFrontEnd):
         return replace(config, mixing=(MelLabelMixup(statistics=front_end.statistics),))
     return config
 
