@@ -33,13 +33,7 @@ def take(model: Path) -> None:
     print(f"{FOLDER}: {size / 1e6:.2f} MB")
 
 
-_TITLES = {
-    "kbps": "kbps of files",
-    "pesq": "PESQ",
-    "stoi": "STOI",
-    "visqol_speech": "ViSQOL",
-    "si_sdr": "SI-SDR, dB",
-}
+_COLUMNS = ("kbps", "pesq", "stoi", "visqol_speech", "si_sdr")
 _HEAD = """---
 license: apache-2.0
 tags: [audio, speech, codec, vector-quantization]
@@ -78,7 +72,7 @@ more than it can spend, such as 6 kbps, it gives what its largest scale takes, a
 
 def card(rows: list[dict[str, object]], steps: int) -> str:
     """The model's card, from the same numbers as the results."""
-    return page(rows, _HEAD.format(steps=steps), _TITLES, _TAIL)
+    return page(rows, _HEAD.format(steps=steps), _COLUMNS, _TAIL)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.pages import mean_cell, read, source, table
+from benchmarks.pages import read, reader_table, source, table
 
 
 def _rows(rows: list[dict[str, Any]], measure: str, *cells: Callable[[dict[str, Any]], str]) -> list[list[str]]:
@@ -173,14 +173,9 @@ def _gain(found: dict[str, Any]) -> str:
 def audio_shipped() -> str:
     result = read("audio_shipped")
     columns = ("kbps", "pesq", "stoi", "visqol_speech", "si_sdr")
-    rows = [
-        [row["reader"], row["system"], row["setting"], *(mean_cell(row, column) for column in columns)]
-        for row in result["rows"]
-    ]
-    head = ["reader", "", "asked for", "kbps of files", "PESQ", "STOI", "ViSQOL", "SI-SDR, dB"]
     return (
         "The speech model that comes with codeword on recordings kept from its training; of Codec2, SI-SDR says "
-        f"nothing.\n\n{table(head, rows)}\n{source(result)}"
+        f"nothing.\n\n{reader_table(result, columns)}\n{source(result)}"
     )
 
 

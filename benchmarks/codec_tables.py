@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from statistics import mean
 from typing import Any
 
-from benchmarks.pages import mean_cell, read, source, table
+from benchmarks.pages import mean_cell, read, reader_table, source, table
 
 Rows = list[dict[str, Any]]
 
@@ -12,14 +12,9 @@ Rows = list[dict[str, Any]]
 def speech_shipped() -> str:
     result = read("speech_shipped")
     columns = ("kbps", "pesq", "weighted_snr", "stoi", "visqol_speech")
-    rows = [
-        [row["reader"], row["system"], row["setting"], *(mean_cell(row, column) for column in columns)]
-        for row in result["rows"]
-    ]
-    head = ["reader", "", "asked for", "kbps of files", "PESQ", "weighted SNR, dB", "STOI", "ViSQOL"]
     return (
         "The codec for speech that comes with codeword on recordings kept from its training, beside codecs of that "
-        f"range, and the neural codec at the most that it spends.\n\n{table(head, rows)}\n{source(result)}"
+        f"range, and the neural codec at the most that it spends.\n\n{reader_table(result, columns)}\n{source(result)}"
     )
 
 

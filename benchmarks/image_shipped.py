@@ -53,8 +53,7 @@ def card(rows: list[dict[str, object]], steps: int) -> str:
     titles = {"bits_per_pixel": "bits per pixel", "psnr": "PSNR, dB", "ssim": "SSIM", "ms_ssim": "MS-SSIM"}
     lines = [_HEAD.format(steps=steps), f"| | {' | '.join(titles.values())} |", "|---" * (len(titles) + 1) + "|"]
     for found in rows:
-        digits = {"psnr": 2}
-        cells = [f"{found[name]['mean']:.{digits.get(name, 3)}f}" for name in titles]
+        cells = [f"{found[name]['mean']:.{2 if name == 'psnr' else 3}f}" for name in titles]
         lines.append(f"| {found['system']}, {found['setting']} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n" + _TAIL
 

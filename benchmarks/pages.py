@@ -6,6 +6,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+TITLES = {
+    "kbps": "kbps of files",
+    "pesq": "PESQ",
+    "weighted_snr": "weighted SNR, dB",
+    "stoi": "STOI",
+    "visqol_speech": "ViSQOL",
+    "si_sdr": "SI-SDR, dB",
+}
 
 
 def read(name: str) -> dict[str, Any]:
@@ -33,3 +41,12 @@ def mean_cell(row: dict[str, Any], column: str, *, digits: int = 2) -> str:
         return ""
     found = row[column]
     return f"{found['mean']:.{digits}f} ± {(found['high'] - found['low']) / 2:.{digits}f}"
+
+
+def reader_table(result: dict[str, Any], columns: Sequence[str]) -> str:
+    """Systems at their settings, for every reader."""
+    rows = [
+        [row["reader"], row["system"], row["setting"], *(mean_cell(row, column) for column in columns)]
+        for row in result["rows"]
+    ]
+    return table(["reader", "", "asked for", *(TITLES[column] for column in columns)], rows)

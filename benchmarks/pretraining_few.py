@@ -3,6 +3,7 @@
     python -m benchmarks.pretraining_probes --data SETS --variant residual     # trains the encoders
     python -m benchmarks.pretraining_few --data SETS                           # what is missing, then write
     python -m benchmarks.pretraining_few --data SETS --only image --seeds 1
+    python -m benchmarks.pretraining_few --data SETS --report                  # write what is there
 
 The recipe is ``small`` for both; the best validation loss chooses the weights, the test items are looked at once. One
 and ten labels in a hundred, of every class one at least.
@@ -46,10 +47,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", choices=tuple(RECIPES), action="append")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--report", action="store_true", help="only write what is there")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     known = [json.loads(line) for line in CELLS.read_text().splitlines()] if CELLS.is_file() else []
-    for seed in range(arguments.seeds):
+    for seed in range(0 if arguments.report else arguments.seeds):
         for kind in arguments.only or RECIPES:
             for task, share, start in product(TASKS[kind], SHARES, ("pretrained", "scratch")):
                 name = {"task": task, "share": share, "start": start, "seed": seed}

@@ -2,11 +2,12 @@
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
+from benchmarks.pages import TITLES
 from benchmarks.record import RESULTS
 from codeword.data.audio_corpus import Corpus
 from codeword.evaluation.audio_results import Point
@@ -32,21 +33,25 @@ def row(group: str, point: Point) -> dict[str, object]:
     return {"reader": group, "system": point.system, "setting": point.setting, "kbps": point.kbps._asdict(), **values}
 
 
-def page(rows: list[dict[str, object]], head: str, titles: dict[str, str], tail: str) -> str:
+def page(rows: list[dict[str, object]], head: str, columns: Sequence[str], tail: str) -> str:
     """A model card, from the same numbers as the results.
 
     Args:
         rows: Points of every reader.
         head: What comes before the tables.
-        titles: Of the columns, by the names of measures.
+        columns: The names of measures.
         tail: What comes after.
     """
     lines = [head]
     for group, words in SETS.items():
-        lines += [f"\nOn {words}:\n", f"| | {' | '.join(titles.values())} |", "|---" * (len(titles) + 1) + "|"]
+        lines += [
+            f"\nOn {words}:\n",
+            f"| | {' | '.join(TITLES[name] for name in columns)} |",
+            "|---" * (len(columns) + 1) + "|",
+        ]
         for found in rows:
             if found["reader"] == group:
-                cells = [f"{found[name]['mean']:.2f}" if name in found else "" for name in titles]
+                cells = [f"{found[name]['mean']:.2f}" if name in found else "" for name in columns]
                 lines.append(f"| {found['system']}, {found['setting']} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n" + tail
 

@@ -36,13 +36,7 @@ def take(model: Path) -> None:
     print(f"{FOLDER}: {sum(path.stat().st_size for path in FOLDER.iterdir()) / 1e6:.2f} MB")
 
 
-_TITLES = {
-    "kbps": "kbps of files",
-    "pesq": "PESQ",
-    "weighted_snr": "weighted SNR, dB",
-    "stoi": "STOI",
-    "visqol_speech": "ViSQOL",
-}
+_COLUMNS = ("kbps", "pesq", "weighted_snr", "stoi", "visqol_speech")
 _HEAD = """---
 license: apache-2.0
 tags: [audio, speech, codec, vector-quantization]
@@ -71,7 +65,7 @@ noise. Its noise was tuned by PESQ and ViSQOL on sentences of one reader that ar
 
 def card(rows: list[dict[str, object]], steps: int) -> str:
     """The model's card, from the same numbers as the results."""
-    return page(rows, _HEAD.format(steps=steps), _TITLES, _TAIL)
+    return page(rows, _HEAD.format(steps=steps), _COLUMNS, _TAIL)
 
 
 def main() -> None:

@@ -128,11 +128,10 @@ class SpeechModel(nn.Module):
             lines, energies, band = lines[..., some], energies[..., some], band[some]
         exponents = step.view(-1, 1, 1) + _FOLLOWED * energies
         values = lines * torch.exp2(-exponents / 2)
-        dead = 0.0 if self.training else DEAD
         if self.training:
-            values = values + torch.rand_like(values) - 0.5
+            values, dead = values + torch.rand_like(values) - 0.5, 0.0
         else:
-            values = values.sign() * (values.abs() + (0.5 - DEAD)).floor()
+            values, dead = values.sign() * (values.abs() + (0.5 - DEAD)).floor(), DEAD
         mixture = self.lines.mixture(energies - exponents, band)
         return Coded(mixture.bits(values, dead), mixture.bits(values.new_zeros(1, 1, 1), dead), energies, quantized)
 
