@@ -64,6 +64,29 @@ def image_shipped() -> str:
     )
 
 
+def image_files() -> str:
+    result = read("image_files")
+    columns = ("compress_mb", "decompress_mb", "compress_cpu_seconds", "decompress_cpu_seconds")
+    rows = [
+        [
+            f"{row['width']} x {row['height']}",
+            f"{row['bits_per_pixel']:.3f}",
+            *(f"{max(row[name], 0):.0f}" for name in columns[:2]),
+            *(f"{row[name]:.2f}" for name in columns[2:]),
+        ]
+        for row in result["rows"]
+    ]
+    seams = next(row for row in result["rows"] if "codes_unlike_whole" in row)
+    return (
+        "Images of any size at half a bit per pixel, one thread: memory that the process grew by beyond the pixels. "
+        f"Tiles beside the whole of {seams['width']} x {seams['height']} pixels at once: "
+        f"{seams['codes_unlike_whole']:.1%} of the codes and {seams['pixels_unlike_whole']:.2%} of the values differ, "
+        f"by {seams['most_unlike']:g} of 255 at most.\n\n"
+        + table(["pixels", "bits per pixel", "compress, MB", "decompress, MB", "compress, s", "decompress, s"], rows)
+        + f"\n{source(result)}"
+    )
+
+
 def image_estimators() -> str:
     result = read("image_estimators")
     rows = [

@@ -128,7 +128,7 @@ def splits(data: Path) -> dict[str, UInt8[Tensor, "items channels height width"]
 def around(quantizer: Quantizer, seed: int) -> ImageModel:
     """The network of the paper, the same for all quantizers."""
     torch.manual_seed(seed)
-    return ImageModel(3, LAYOUT, quantizer)
+    return ImageModel(3, LAYOUT, quantizer).to(memory_format=torch.channels_last)
 
 
 def cell(images: Mapping[str, Tensor], model: ImageModel, seed: int, folder: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from benchmarks.audio_tables import (
 from benchmarks.codec_tables import (
     image_compositions,
     image_estimators,
+    image_files,
     image_shipped,
     speech_files,
     speech_methods,
@@ -162,6 +163,7 @@ SECTIONS = {
     "Rates and speed of speech": speech_files,
     "Quantized envelopes of speech": speech_methods,
     "The image model": image_shipped,
+    "Images of any size": image_files,
     "Gradients through a quantizer of images": image_estimators,
     "Additive, residual and product codes of images": image_compositions,
     "Pretrained encoders": pretraining_probes,

@@ -15,9 +15,10 @@ from codeword.evaluation import audio_takes
 from codeword.evaluation.audio_figures import figures
 from codeword.evaluation.audio_listening import listen
 from codeword.evaluation.audio_report import write_report
-from codeword.evaluation.audio_results import AudioEvaluation, ClipInfo, Point, interval
+from codeword.evaluation.audio_results import AudioEvaluation, ClipInfo, Point
 from codeword.evaluation.audio_scores import METRICS
 from codeword.evaluation.audio_takes import chosen_points, comparisons, loudest, spread
+from codeword.evaluation.intervals import interval
 from codeword.evaluation.players import flac
 from evaluation.outline import Outline
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from codeword.evaluation.audio_results import AudioEvaluation, ClipInfo, Interval, Point, interval, student
+from codeword.evaluation.audio_results import AudioEvaluation, ClipInfo, Point
 from codeword.evaluation.audio_table import code_rows
+from codeword.evaluation.intervals import Interval, interval, student
 
 
 def evaluation():

@@ -230,7 +230,7 @@ def _print(found: "AudioEvaluation") -> None:
 
     told, seconds = figures(found), sum(clip.seconds for clip in found.clips)
     tables = {
-        f"{len(found.clips)} recordings, {seconds:.0f} seconds in one channel at {found.sample_rate} Hz": told.rows(),
+        f"recordings: {len(found.clips)}, {seconds:.0f} seconds in one channel at {found.sample_rate} Hz": told.rows(),
         "share of frames that spend each level, and perplexity over size of their codes": code_rows(found),
         _BD_RATE: told.bd_rows(),
     }

@@ -27,10 +27,17 @@ class Kbps:
     Attributes:
         value: Kilobits a second.
         cap: Of a stream of a neural codec, the most that any single frame may take, as kilobits a second.
+
+    Raises:
+        ValueError: If the rate is not positive and finite.
     """
 
     value: float
     cap: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.value < float("inf"):
+            raise ValueError(f"a rate in kbps is positive and finite, got {self.value}")
 
 
 @dataclass(frozen=True)

@@ -1,35 +1,16 @@
 """What an evaluation of an audio model found: points of rate and quality, as JSON and back."""
 
 import json
-import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
+from codeword.evaluation.intervals import Interval
 from codeword.formats.atomic import atomic_write
 
 _VERSION = 1
-_SHARE = 0.975  # of the distribution below the upper end of a two-sided interval of 95 %
-_STEPS = 20_000  # of the integral under Student's density
 
 Kind = Literal["variable", "constant", "peer"]
-
-
-class Interval(NamedTuple):
-    """A mean over clips and where it lies with a confidence of 95 %, after Student's t.
-
-    Attributes:
-        mean: Over the clips that have a value.
-        low: Lower end; the mean itself where there is only one clip.
-        high: Upper end.
-    """
-
-    mean: float
-    low: float
-    high: float
 
 
 class ClipInfo(NamedTuple):
@@ -145,36 +126,6 @@ class AudioEvaluation:
             return cls.from_json(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-
-
-def interval(values: Sequence[float]) -> Interval:
-    r"""Mean of the finite ones of ``values`` and its 95 % confidence interval.
-
-    .. math:: \bar x \pm t_{0.975, n - 1} \frac{s}{\sqrt n}
-
-    Raises:
-        ValueError: If none is finite.
-    """
-    finite = [value for value in values if math.isfinite(value)]
-    if not finite:
-        raise ValueError("a mean needs at least one finite value")
-    mean = math.fsum(finite) / len(finite)
-    if len(finite) == 1:
-        return Interval(mean, mean, mean)
-    reach = student(len(finite) - 1) * float(np.std(finite, ddof=1)) / math.sqrt(len(finite))
-    return Interval(mean, mean - reach, mean + reach)
-
-
-def student(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t with so many degrees of freedom.
-
-    With ``x = sqrt(n) tan(a)`` the density becomes ``cos(a) ** (n - 1)`` on a finite range, which is summed.
-    """
-    edges = np.linspace(0.0, math.pi / 2, _STEPS + 1)
-    middles = (edges[:-1] + edges[1:]) / 2
-    mass = np.concatenate([[0.0], np.cumsum(np.cos(middles) ** (freedom - 1))])
-    angle = float(np.interp(2 * _SHARE - 1, mass / mass[-1], edges))
-    return math.sqrt(freedom) * math.tan(angle)
 
 
 def _point(told: dict[str, Any]) -> Point:

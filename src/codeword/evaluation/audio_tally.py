@@ -17,8 +17,9 @@ from codeword.entropy.frames import FrameTables
 from codeword.entropy.range_coder import MessageWriter
 from codeword.evaluation.audio_listening import hear_speech, listen, setting
 from codeword.evaluation.audio_peers import Peer
-from codeword.evaluation.audio_results import Kind, Point, interval
+from codeword.evaluation.audio_results import Kind, Point
 from codeword.evaluation.audio_scores import Scorer
+from codeword.evaluation.intervals import interval
 from codeword.functional import usage
 from codeword.functional.radix import radix_bits
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from codeword.codecs.image.codec import BitsPerPixel, ImageCodec, ImageRate
 from codeword.codecs.rates import Levels, Scale
 from codeword.data.image_files import image_bytes, read_image
-from codeword.evaluation.audio_results import Interval, interval
+from codeword.evaluation.intervals import Interval, interval
 from codeword.evaluation.rate_figures import RateFigures, RatePoint
 from codeword.formats.atomic import atomic_write
 from codeword.formats.image import ImageFileReader

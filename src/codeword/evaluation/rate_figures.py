@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from codeword.evaluation.audio_results import Interval
 from codeword.evaluation.bd_rate import Curve, bd_rate
 from codeword.evaluation.charts import Dot, Series, legend, line_chart
+from codeword.evaluation.intervals import Interval
 
 NONE = "\N{EN DASH}"
 

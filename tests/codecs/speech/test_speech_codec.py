@@ -190,7 +190,6 @@ def test_what_is_lost_is_silent(codec):
 
 def test_what_does_not_fit_is_refused(codec):
     for rate, message in [
-        (Kbps(-1.0), "is positive"),
         (Kbps(8.0, cap=9.0), "a cap is for frames of a neural codec"),
         (Step(10**6), "steps have exponents from"),
     ]:

@@ -26,8 +26,6 @@ def check_rate(model: AudioModel, rate: RateChoice) -> None:
         return
     if rate.cap is not None and not rate.value <= rate.cap:
         raise ValueError(f"a cap of {rate.cap:g} kbps is below the rate of {rate.value:g}: ask for that or more")
-    if not 0 < rate.value < float("inf"):
-        raise ValueError(f"a rate in kbps is positive, got {rate.value}")
 
 
 class Spending:

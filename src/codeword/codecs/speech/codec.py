@@ -219,8 +219,6 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
             return
         if rate.cap is not None:
             raise ValueError("a cap is for frames of a neural codec: leave it out")
-        if not 0 < rate.value < float("inf"):
-            raise ValueError(f"a rate in kbps is positive, got {rate.value}")
 
     def check_reader(self, reader: SpeechFileReader) -> None:
         """Refuse a file of another model.
