@@ -22,7 +22,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 import codeword
-from benchmarks.image_estimators import ALONE, LAYOUT, UPDATES, around, cell, fill, known, splits
+from benchmarks.image_estimators import ALONE, CROPS, UPDATES, cell, fill, known, splits
 from benchmarks.record import RESULTS, write
 from codeword.codecs.image.model import ImageModel
 from codeword.codecs.image.training import from_bytes
@@ -33,11 +33,12 @@ from codeword.quantizers.search import Beam
 CELLS = RESULTS / "image_compositions.jsonl"
 RUNS = Path("runs/image_compositions")
 LEVELS, BITS, SEEDS, BEAM = 4, (12, 24, 40), 2, 16
+DIM = CROPS.layout.latent
 
 
 def quantizer(method: str, bits: int, seed: int) -> Quantizer:
     """Four codebooks for latents."""
-    noise, width = codeword.NoiseSubstitution(), LAYOUT.latent // (LEVELS if method == "product" else 1)
+    noise, width = codeword.NoiseSubstitution(), DIM // (LEVELS if method == "product" else 1)
     revival = codeword.ReviveDead(last_step=UPDATES[-1] * 9 // 10)
     parts = [
         VectorQuantizer(
@@ -53,9 +54,9 @@ def quantizer(method: str, bits: int, seed: int) -> Quantizer:
 
 
 METHODS: dict[str, Callable[[int], float]] = {
-    "additive": lambda size: additive_wmops(LAYOUT.latent, size, LEVELS, min(BEAM, size)),
-    "residual": lambda size: residual_wmops(LAYOUT.latent, size, LEVELS),
-    "product": lambda size: product_wmops(LAYOUT.latent, size, LEVELS),
+    "additive": lambda size: additive_wmops(DIM, size, LEVELS, min(BEAM, size)),
+    "residual": lambda size: residual_wmops(DIM, size, LEVELS),
+    "product": lambda size: product_wmops(DIM, size, LEVELS),
 }
 
 
@@ -84,8 +85,7 @@ def main() -> None:
         images = splits(arguments.data)
 
         def trained(method: str, bits: int, seed: int) -> dict[str, Any]:
-            model = around(quantizer(method, bits, seed), seed)
-            row = cell(images, model, seed, RUNS / f"{method}-{bits}-{seed}")
+            row, model = cell(images, quantizer(method, bits, seed), seed, RUNS / f"{method}-{bits}-{seed}")
             cost = METHODS[method](2 ** (bits // LEVELS))
             return row | {"wmops": cost, "encoding": seconds(model, images["test"][:256])}
 

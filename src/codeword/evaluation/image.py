@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -159,7 +160,7 @@ def evaluate(
         codec.check_rate(rate)
     systems: dict[tuple[str, str], Callable[[Tensor], CodedPicture]] = {
         **{_named(rate): _own(codec, rate) for rate in chosen},
-        **{(name, f"quality={q}"): _peer(name, q) for name in peers for q in _QUALITIES[name]},
+        **{(name, f"quality={q}"): partial(coded_by, name, q) for name in peers for q in _QUALITIES[name]},
     }
     rows: dict[tuple[str, str], list[dict[str, float]]] = {key: [] for key in systems}
     images: list[tuple[str, int, int]] = []
@@ -212,12 +213,10 @@ def _own(codec: ImageCodec, rate: ImageRate) -> Callable[[Tensor], CodedPicture]
     return lambda pixels: through(codec, pixels, rate)
 
 
-def _peer(name: str, quality: int) -> Callable[[Tensor], CodedPicture]:
-    def code(pixels: Tensor) -> CodedPicture:
-        data = image_bytes(pixels, name.upper(), quality=quality, **_OPTIONS[name])
-        return CodedPicture(len(data), read_image(io.BytesIO(data), channels=pixels.shape[0]))
-
-    return code
+def coded_by(name: str, quality: int, pixels: UInt8[Tensor, "channels height width"]) -> CodedPicture:
+    """An image to a file of one of ``PEERS`` and back."""
+    data = image_bytes(pixels, name.upper(), quality=quality, **_OPTIONS[name])
+    return CodedPicture(len(data), read_image(io.BytesIO(data), channels=pixels.shape[0]))
 
 
 def _usual(codec: ImageCodec) -> tuple[ImageRate, ...]:
