@@ -90,12 +90,13 @@ class ReviveDead(Revival):
         if self.last_step is not None:
             dead &= state.steps <= self.last_step
         # The n-th dead row takes the n-th place; rows beyond the last filled place wait for the next step.
-        turn = dead.cumsum(0) - 1
-        moved = dead & (turn < torch.isfinite(state.errors).sum())
-        turn = turn.clamp(0, max(len(state.errors) - 1, 0))
-        noise = row_normal(key, size, dim) / dim**0.5
-        cell = state.errors.clamp_min(0)[turn].sqrt().unsqueeze(1)
-        goal = state.places[turn] + self.jitter * cell * noise
+        count = dead.cumsum(0)
+        moved = dead & (count <= torch.isfinite(state.errors).sum())
+        number = torch.arange(len(state.errors), device=dead.device)
+        row = torch.searchsorted(count, number + 1)
+        noise = row_normal(key, len(number), dim, first_row=(row - number).unsqueeze(1)) / dim**0.5
+        cell = state.errors.clamp_min(0).sqrt().unsqueeze(1)
+        goal = (state.places + self.jitter * cell * noise)[(count - 1).clamp(0, len(number) - 1)]
         state.table.copy_(torch.where(moved.unsqueeze(1), goal.to(state.table.dtype), state.table))
         state.usage.masked_fill_(moved, 1.0)
         return moved
