@@ -3,12 +3,16 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from benchmarks import audio_shipped, speech_shipped
+from benchmarks import audio_shipped, image_shipped, speech_shipped
+from PIL import Image
 
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.audio.storage import SPEECH
+from codeword.codecs.image.codec import ImageCodec
+from codeword.codecs.image.storage import PHOTOS
 from codeword.codecs.speech.codec import SpeechCodec
 from codeword.codecs.speech.storage import ENVELOPES
 from codeword.data.audio_stream import stream_audio
@@ -16,6 +20,12 @@ from codeword.functional.similarity import si_sdr
 
 ROOT = Path(__file__).parents[2]
 SENTENCE = ROOT / "tests" / "fixtures" / "ru_0001.flac"
+
+
+def crop():
+    """Half of the sheet of photos."""
+    with Image.open(ROOT / "tests/fixtures/photo_crops_pd_32x64.png") as sheet:
+        return np.asarray(sheet.convert("RGB"))[:128]
 
 
 def samples(path):
@@ -27,6 +37,7 @@ def samples(path):
     [
         (audio_shipped, SPEECH, AudioCodec),
         (speech_shipped, ENVELOPES, SpeechCodec),
+        (image_shipped, PHOTOS, ImageCodec),
     ],
 )
 def test_it_is_small_and_its_card_says_what_was_measured(measured, name, codec):
@@ -67,6 +78,20 @@ def test_speech_under_envelopes_goes_through_without_naming_a_model(run, tmp_pat
         errors.append(float((samples(back) - original).square().mean() / original.square().mean()))
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.05
+
+
+def test_photos_go_through_without_naming_a_model(run, tmp_path):
+    photo, sizes, errors = crop(), [], []
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    for bpp in (0.3, 0.6, 1.2):
+        coded, back = tmp_path / f"{bpp}.cw", tmp_path / f"{bpp}.png"
+        assert run(f"compress {tmp_path / 'a.png'} {coded} --bpp {bpp}").code == 0
+        assert run(f"decompress {coded} {back}").code == 0
+        sizes.append(coded.stat().st_size)
+        with Image.open(back) as found:
+            errors.append(np.square(np.asarray(found) / 255 - photo / 255).mean())
+    assert sizes == sorted(sizes) and errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.003
 
 
 def test_an_own_folder_of_the_same_name_goes_first(tmp_path, monkeypatch):

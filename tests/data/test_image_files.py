@@ -11,6 +11,7 @@ from PIL import Image
 from codeword.data.image_arrays import ImageError, cifar_batch, idx_array, read_pickle
 from codeword.data.image_files import image_bytes, read_image
 from codeword.data.listing import Item
+from codeword.data.picture_files import read_picture
 from contracts.media import picture, save_picture, write_idx
 
 SHEET = Path(__file__).parents[1] / "fixtures" / "photo_crops_pd_32x64.png"
@@ -222,3 +223,30 @@ def test_damaged_batches_are_one_line(tmp_path):
         cifar_batch(tmp_path / "test_batch.bin")
     with pytest.raises(ImageError, match="cannot be read: no such file"):
         cifar_batch(tmp_path / "data_batch_7.bin")
+
+
+def test_a_transparent_value_of_deep_grey_becomes_white(tmp_path):
+    deep = np.array([[0, 256 * 100], [256 * 200, 7]], dtype=np.uint16)
+    Image.fromarray(deep).save(tmp_path / "a.png", transparency=7)
+    picture = read_picture(tmp_path / "a.png")
+    assert picture.pixels.tolist() == [[[0, 100], [200, 255]]]
+    assert picture.notes == ("transparency was laid on white", "grey of more than 8 bits was brought to 8")
+
+
+def test_the_first_image_of_a_telephone_is_taken(tmp_path):
+    first, second = (Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (50, 200))
+    first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second])
+    picture = read_picture(tmp_path / "a.jpg")
+    assert picture.notes == ("the first of 2 images was taken",)
+    assert (picture.pixels.int() - 50).abs().max() <= 1
+
+
+def test_values_of_no_known_range_are_refused(tmp_path):
+    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(ImageError, match=r"a\.tif has values in floating point, .*: save it with 8 or 16 bits"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_formats_end_somewhere():
+    with pytest.raises(ImageError, match="WEBP ends at 16383 pixels a side, the image has 16384 x 1: take PNG"):
+        image_bytes(torch.zeros(1, 1, 16_384, dtype=torch.uint8), "WEBP")

@@ -13,7 +13,8 @@ from codeword.codecs.audio.streaming import StreamingDecoder
 from codeword.data.audio_corpus import AudioClip, AudioEntry, Corpus, open_corpus, scan
 from codeword.data.audio_stream import stream_audio
 from codeword.data.audio_writer import AudioWriter
-from codeword.recipes.audio import DISCRIMINATOR, _report, _signals, divided, recipe, resume_folder, train
+from codeword.recipes.audio import DISCRIMINATOR, _signals, divided, recipe, report, resume_folder, train
+from codeword.recipes.image import recipe as image_recipe
 from contracts.audio_models import RATE, noise
 
 NAMES = ("paper", "paper-16", "small", "speech-16k", "stream-16k", "smoke")
@@ -179,7 +180,7 @@ def test_a_file_that_breaks_off_is_reported_and_skipped(recordings, tmp_path):
     assert len(signals) == 4
     assert [signal.shape[1] for signal in signals[:3]] == [4 * RATE] * 3
     assert list(bad) == [str(folder / "cut.flac")]
-    assert "2 files skipped" in _report(found, bad)
+    assert "2 files skipped" in report(found, bad)
 
 
 def test_tables_are_learned_from_the_parts_that_a_manifest_names(recordings):
@@ -194,3 +195,9 @@ def test_a_stream_recipe_never_looks_ahead():
     assert config.layout.padding == "causal"
     assert StreamingDecoder(replace(config, layout=replace(config.layout, dim=8, inner=8)).model()).latency == 960
     assert recipe("paper-16").levels == 16
+
+
+def test_variable_depth_begins_at_a_tenth_of_any_number_of_steps():
+    for steps in (50, 100_000):
+        assert recipe("speech-16k", steps=steps).training.variable_from == steps // 10
+        assert image_recipe("photos", steps=steps).training.spending.variable_from == steps // 10

@@ -72,10 +72,10 @@ class Compress:
     def _audio(self) -> None:
         from codeword.cli.sounds import compress_sound
         from codeword.codecs.audio.codec import AudioCodec
-        from codeword.codecs.audio.storage import SPEECH
+        from codeword.codecs.audio.storage import SHIPPED, SPEECH
 
         rate, work = self._rate(), self._sounds()
-        codec = AudioCodec.open(self.model or Path(SPEECH))
+        codec = AudioCodec.open(self.model or SHIPPED / SPEECH)
         codec.check_rate(rate)
         self._all(work, partial(compress_sound, codec, rate, mono=self.mono, overwrite=self.overwrite))
 
@@ -83,10 +83,10 @@ class Compress:
         from codeword.cli.sounds import compress_sound
         from codeword.codecs.rates import Kbps
         from codeword.codecs.speech.codec import SpeechCodec
-        from codeword.codecs.speech.storage import ENVELOPES
+        from codeword.codecs.speech.storage import ENVELOPES, SHIPPED
 
         rate, work = Kbps(16.4 if self.kbps is None else self.kbps), self._sounds()
-        codec = SpeechCodec.open(self.model or Path(ENVELOPES))
+        codec = SpeechCodec.open(self.model or SHIPPED / ENVELOPES)
         codec.check_rate(rate)
         self._all(work, partial(compress_sound, codec, rate, mono=True, overwrite=self.overwrite))
 
@@ -100,7 +100,7 @@ class Compress:
     def _images(self) -> None:
         from codeword.cli.images import compress_image
         from codeword.codecs.image.codec import BitsPerPixel, ImageCodec
-        from codeword.codecs.image.storage import PHOTOS
+        from codeword.codecs.image.storage import PHOTOS, SHIPPED
         from codeword.codecs.rates import Levels, Scale
         from codeword.data.image_files import EXTENSIONS
 
@@ -112,7 +112,7 @@ class Compress:
             rate = Levels(self.levels)
         work = pairs(self.source, self.out, ".cw", EXTENSIONS, overwrite=self.overwrite)
         self._check_name(EXTENSIONS, "an image")
-        codec = ImageCodec.open(self.model or Path(PHOTOS))
+        codec = ImageCodec.open(self.model or SHIPPED / PHOTOS)
         codec.check_rate(rate)
         self._all(work, lambda source, out, _: compress_image(codec, rate, source, out, overwrite=self.overwrite))
 

@@ -37,8 +37,8 @@ class Decompress:
     """Begin here, in seconds."""
     stop: OptionalNumber = None
     """End here, in seconds."""
-    bits: Literal[16, 24, 32] = 16
-    """Of a sample; 32 are floats."""
+    bits: Annotated[Literal[16, 24, 32] | None, tyro.conf.arg(metavar="{16,24,32}")] = None
+    """Of a sample; 32 are floats. Unset: 16."""
     salvage: bool = False
     """Decode what is intact of a damaged file; lost frames become silence and are reported."""
     overwrite: bool = False
@@ -65,16 +65,16 @@ class Decompress:
         work = pairs(self.source, self.out, ".wav", CODES, overwrite=self.overwrite)
         if speech:
             from codeword.codecs.speech.codec import SpeechCodec
-            from codeword.codecs.speech.storage import ENVELOPES
+            from codeword.codecs.speech.storage import ENVELOPES, SHIPPED
 
-            codec = SpeechCodec.open(self.model or Path(ENVELOPES))
+            codec = SpeechCodec.open(self.model or SHIPPED / ENVELOPES)
         else:
             from codeword.codecs.audio.codec import AudioCodec
-            from codeword.codecs.audio.storage import SPEECH
+            from codeword.codecs.audio.storage import SHIPPED, SPEECH
 
-            codec, stretch["levels"] = AudioCodec.open(self.model or Path(SPEECH)), self.levels
+            codec, stretch["levels"] = AudioCodec.open(self.model or SHIPPED / SPEECH), self.levels
         one = partial(
-            decompress_sound, codec, bits=self.bits, salvage=self.salvage, overwrite=self.overwrite, **stretch
+            decompress_sound, codec, bits=self.bits or 16, salvage=self.salvage, overwrite=self.overwrite, **stretch
         )
         if self.source.is_dir():
             report_failures(work, lambda pair, place: one(*pair, place))
@@ -84,13 +84,13 @@ class Decompress:
     def _images(self) -> None:
         from codeword.cli.images import decompress_image
         from codeword.codecs.image.codec import ImageCodec
-        from codeword.codecs.image.storage import PHOTOS
+        from codeword.codecs.image.storage import PHOTOS, SHIPPED
 
-        given = {"levels": self.levels, "start": self.start, "stop": self.stop}
+        given = {"levels": self.levels, "start": self.start, "stop": self.stop, "bits": self.bits}
         if strange := [name for name, value in given.items() if value is not None]:
             raise ValueError(f"--{strange[0]} is not for images: leave it out")
         work = pairs(self.source, self.out, ".png", CODES, overwrite=self.overwrite)
-        codec = ImageCodec.open(self.model or Path(PHOTOS))
+        codec = ImageCodec.open(self.model or SHIPPED / PHOTOS)
 
         def one(pair: tuple[Path, Path], _: str = "") -> None:
             decompress_image(codec, *pair, salvage=self.salvage, overwrite=self.overwrite)

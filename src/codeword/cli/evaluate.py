@@ -174,6 +174,9 @@ class EvaluateImage:
         from codeword.evaluation.image_report import write_report
         from codeword.evaluation.machine import machine
 
+        for name in ("items", "longest"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"--{name} is 1 or more, got {value}")
         for path in (self.out, self.report):
             if path is not None:
                 check_output(path, overwrite=self.overwrite, inputs=(self.model, self.images))
@@ -191,7 +194,7 @@ class EvaluateImage:
                 machine=machine(("torch", "numpy", "pillow")),
                 progress=progress,
             )
-        found = replace(found, skipped=pictures.skipped)
+        found = replace(found, skipped=(*pictures.skipped, *found.skipped))
         if self.out is not None:
             found.write(self.out)
         figures = found.figures()

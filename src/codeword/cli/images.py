@@ -19,8 +19,12 @@ def compress_image(codec: "ImageCodec", rate: "ImageRate", source: Path, out: Pa
     piped, written = str(source) == "-", str(out) == "-"
     if not written:
         check_output(out, overwrite=overwrite, inputs=() if piped else (source,))
-    given = io.BytesIO(sys.stdin.buffer.read()) if piped else source
-    picture = read_picture(given, "standard input" if piped else None)
+    if piped:
+        picture = read_picture(io.BytesIO(sys.stdin.buffer.read()), "standard input")
+    elif source.is_fifo():
+        picture = read_picture(io.BytesIO(source.read_bytes()), str(source))
+    else:
+        picture = read_picture(source)
     if written:
         done = codec.compress(picture.pixels, sys.stdout.buffer, rate)
         sys.stdout.buffer.flush()

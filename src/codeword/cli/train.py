@@ -192,6 +192,7 @@ class TrainSpeech:
         config = replace(config, loop=shown(config.loop))
         with model_training(self.out, overwrite=self.overwrite):
             result = train(config, self.data, self.out, dry_run=self.dry_run)
+        print(result.report)
         what = f"envelopes of {result.codec.tables.sizes}"
         print_trained(self.out, what, result.outcome, "{:.2f} bits a frame", dry_run=self.dry_run)
 

@@ -58,7 +58,7 @@ def digest(model: nn.Module, arguments: Mapping[str, object], decodes: Callable[
 def located_in(shipped: Path, model: Path) -> Path:
     """The folder of a model: the given one, or else that of a model of this name among those that are shipped."""
     own = shipped / model
-    return own if len(model.parts) == 1 and not model.exists() and own.is_dir() else model
+    return own if len(model.parts) == 1 and not (model / CONFIG).exists() and own.is_dir() else model
 
 
 def write_model(folder: Path, model: nn.Module, kind: str, tables: Sized | None, *, half: bool = False) -> None:

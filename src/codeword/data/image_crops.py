@@ -23,7 +23,7 @@ class ImageCrops:
         mirrored: Whether half of the crops are flipped from left to right.
 
     Raises:
-        ValueError: In one line, if there are no pictures, or one is smaller than a crop.
+        ValueError: In one line, if there are no pictures, or no crops in a batch.
     """
 
     def __init__(
@@ -32,19 +32,12 @@ class ImageCrops:
         if not len(pictures) or batch < 1:
             raise ValueError(f"batches need a picture and a size of 1 at least: got {len(pictures)} and {batch}")
         self.pictures, self.size, self.batch, self.seed, self.mirrored = pictures, size, batch, seed, mirrored
-        for number, picture in enumerate(pictures):
-            height, width = picture.shape[-2:]
-            if size is not None and (height < size[0] or width < size[1]):
-                raise ValueError(
-                    f"picture {number} has {height} x {width} pixels, crops of {size[0]} x {size[1]} do not fit: leave "
-                    "it out, or take smaller crops"
-                )
 
     def batches(self, start: int, rank: int, world_size: int) -> Iterator[UInt8[Tensor, "batch channels height width"]]:
         """Batches from number ``start`` on; of several ranks each gets its share.
 
         Raises:
-            ValueError: If a batch is no multiple of the ranks.
+            ValueError: If a batch is no multiple of the ranks, or a picture is smaller than a crop.
         """
         if self.batch % world_size:
             raise ValueError(f"a batch of {self.batch} crops is no multiple of {world_size} ranks")
@@ -62,6 +55,11 @@ class ImageCrops:
         down, across, flip = torch.rand(3, generator=generator).tolist()
         if self.size is not None:
             (height, width), (rows, columns) = picture.shape[-2:], self.size
+            if height < rows or width < columns:
+                raise ValueError(
+                    f"picture {number} has {height} x {width} pixels, crops of {rows} x {columns} do not fit: leave it "
+                    "out, or take smaller crops"
+                )
             top, left = int(down * (height - rows + 1)), int(across * (width - columns + 1))
             picture = picture[:, top : top + rows, left : left + columns]
         return picture.flip(-1) if self.mirrored and flip < 0.5 else picture

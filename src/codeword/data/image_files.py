@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
 _OPTIONS: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}}
-_DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's names for 16 bits of grey
+_SIDES = {"WEBP": 16_383, "JPEG": 65_500}
+DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's names for 16 bits of grey
 
 
 def read_image(
@@ -61,7 +62,13 @@ def image_bytes(pixels: UInt8[Tensor, "channels height width"], kind: str = "PNG
         pixels: The image.
         kind: Pillow's name of the format.
         options: Of Pillow's writer, in place of our own.
+
+    Raises:
+        ImageError: If the format has no images of this size.
     """
+    height, width = pixels.shape[1:]
+    if (most := _SIDES.get(kind)) is not None and max(height, width) > most:
+        raise ImageError(f"{kind} ends at {most} pixels a side, the image has {width} x {height}: take PNG")
     pillow = _pillow(f"a {kind} file")
     array = pixels.permute(1, 2, 0).numpy(force=True)
     file = io.BytesIO()
@@ -89,27 +96,46 @@ def opened_image(source: Path | io.BytesIO, name: str) -> Iterator["Image"]:
         raise
     except FileNotFoundError as error:
         raise ImageError(f"{name} does not exist") from error
+    except pillow.DecompressionBombError as error:
+        raise ImageError(f"{name} has more than {2 * pillow.MAX_IMAGE_PIXELS} pixels: cut it into pieces") from error
+    except pillow.UnidentifiedImageError as error:
+        raise ImageError(f"{name} is empty, damaged or no image of a format that is known") from error
     except Exception as error:  # decoders fail in any way at damaged files
         told = str(error).replace(repr(source), "it").replace(repr(str(source)), "it")
         raise ImageError(f"{name} is damaged or no image: {' '.join(told.split()) or type(error).__name__}") from error
+
+
+def upright_pixels(
+    image: "Image", name: str, channels: int | None, *, on_white: bool
+) -> UInt8[np.ndarray, "channels height width"]:
+    """What ``read_image`` makes of an image that is open.
+
+    Raises:
+        ImageError: In one line, if its values are not those of a picture.
+    """
+    from PIL import ImageOps
+
+    if image.mode == "F":
+        raise ImageError(f"{name} has values in floating point, of no known range: save it with 8 or 16 bits")
+    turned = ImageOps.exif_transpose(image)
+    upright = _eight_bits(_on_white(turned) if on_white and turned.has_transparency_data else turned)
+    mode = upright.mode if channels is None else ("L" if channels == 1 else "RGB")
+    pixels = np.asarray(upright.convert(mode))
+    return np.array(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), order="C")
 
 
 def _decode(
     source: Path | io.BytesIO, name: str, channels: int | None, *, on_white: bool
 ) -> UInt8[np.ndarray, "channels height width"]:
     with opened_image(source, name) as image:
-        from PIL import ImageOps
-
-        turned = ImageOps.exif_transpose(image)
-        upright = _eight_bits(_on_white(turned) if on_white and turned.has_transparency_data else turned)
-        mode = upright.mode if channels is None else ("L" if channels == 1 else "RGB")
-        pixels = np.asarray(upright.convert(mode))
-    return np.array(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), order="C")
+        return upright_pixels(image, name, channels, on_white=on_white)
 
 
 def _on_white(image: "Image") -> "Image":
     """What is seen of a transparent image on white paper, grey if it is grey."""
     pillow = _pillow("")
+    if image.mode in DEEP:  # one value is transparent
+        return pillow.fromarray(np.where(np.asarray(image) == image.info["transparency"], 255, _shallow(image)))
     seen = image.convert("RGBA")
     flat = pillow.alpha_composite(pillow.new("RGBA", seen.size, "white"), seen).convert("RGB")
     return flat.convert("L") if image.mode in ("LA", "La", "L", "1") else flat
@@ -117,14 +143,18 @@ def _on_white(image: "Image") -> "Image":
 
 def _eight_bits(image: "Image") -> "Image":
     """The same in grey or colour, of 8 bits."""
-    if image.mode in _DEEP:
-        # Pillow would clip what is beyond 255.
-        return _pillow("").fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode in DEEP:
+        return _pillow("").fromarray(_shallow(image))
     if image.mode in ("1", "L", "LA", "La"):
         return image.convert("L")
     if image.mode in ("P", "PA"):  # by way of transparency, which a palette may have
         return image.convert("RGBA").convert("RGB")
     return image.convert("RGB")
+
+
+def _shallow(image: "Image") -> UInt8[np.ndarray, "height width"]:
+    """The upper 8 of 16 bits; Pillow would clip what is beyond 255."""
+    return (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
 
 
 def _recolour(

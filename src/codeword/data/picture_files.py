@@ -4,11 +4,12 @@ import io
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
 from codeword.data.image_arrays import ImageError
-from codeword.data.image_files import opened_image, read_image
+from codeword.data.image_files import DEEP, opened_image, upright_pixels
 
 WRITTEN = {
     ".png": "PNG",
@@ -48,16 +49,17 @@ def read_picture(path: Path | io.BytesIO, name: str | None = None) -> Picture:
     """
     name = str(path) if name is None else name
     with opened_image(path, name) as image:
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1:
-            raise ImageError(f"{name} is a film of {frames} images: save the one that you mean as an image of its own")
         notes: list[str] = []
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format == "MPO":  # of a telephone: previews, depths, the other eye
+            notes.append(f"the first of {frames} images was taken")
+        elif frames > 1:
+            raise ImageError(f"{name} is a film of {frames} images: save the one that you mean as an image of its own")
         if image.has_transparency_data:
             notes.append("transparency was laid on white")
-        if image.mode.startswith(("I", "F")):
+        if image.mode in DEEP:
             notes.append("grey of more than 8 bits was brought to 8")
         if image.mode == "CMYK":
             notes.append("inks were turned into red, green and blue without their profile")
-    if isinstance(path, io.BytesIO):
-        path.seek(0)
-    return Picture(read_image(path, name=name, on_white=True), tuple(notes))
+        pixels = torch.from_numpy(upright_pixels(image, name, None, on_white=True))
+    return Picture(pixels, tuple(notes))

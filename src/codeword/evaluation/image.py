@@ -14,6 +14,7 @@ from torch import Tensor
 
 from codeword.codecs.image.codec import BitsPerPixel, ImageCodec, ImageRate
 from codeword.codecs.rates import Levels, Scale
+from codeword.data.image_arrays import ImageError
 from codeword.data.image_files import image_bytes, read_image
 from codeword.evaluation.intervals import Interval, interval
 from codeword.evaluation.rate_figures import RateFigures, RatePoint
@@ -159,19 +160,25 @@ def evaluate(
     for rate in chosen:
         codec.check_rate(rate)
     systems: dict[tuple[str, str], Callable[[Tensor], CodedPicture]] = {
-        **{_named(rate): _own(codec, rate) for rate in chosen},
+        **{_named(codec, rate): _own(codec, rate) for rate in chosen},
         **{(name, f"quality={q}"): partial(coded_by, name, q) for name in peers for q in _QUALITIES[name]},
     }
     rows: dict[tuple[str, str], list[dict[str, float]]] = {key: [] for key in systems}
     images: list[tuple[str, int, int]] = []
     for number, picture in enumerate(pictures, 1):
         height, width = picture.pixels.shape[1:]
+        found: dict[tuple[str, str], dict[str, float]] = {}
+        try:
+            for key, system in systems.items():
+                coded = system(picture.pixels)
+                rate = 8 * coded.num_bytes / (width * height)
+                found[key] = {"bits_per_pixel": rate, **measures(coded.pixels, picture.pixels)}
+        except ImageError as error:  # JPEG and WebP end at 65,500 and 16,383 pixels a side
+            skipped = (*skipped, f"{picture.name}: {error}")
+            continue
         images.append((picture.name, width, height))
-        for key, system in systems.items():
-            coded = system(picture.pixels)
-            rows[key].append(
-                {"bits_per_pixel": 8 * coded.num_bytes / (width * height), **measures(coded.pixels, picture.pixels)}
-            )
+        for key, row in found.items():
+            rows[key].append(row)
         if progress is not None:
             progress(number, None)
     if not images:
@@ -228,14 +235,15 @@ def _usual(codec: ImageCodec) -> tuple[ImageRate, ...]:
     return (*(Scale(min(max(least, share * levels), most)) for share in _SHARES), *depths)
 
 
-def _named(rate: ImageRate) -> tuple[str, str]:
+def _named(codec: ImageCodec, rate: ImageRate) -> tuple[str, str]:
     match rate:
         case Scale(value):
             return VARIABLE, f"scale={value:g}"
         case Levels(count):
             return _CONSTANT, f"levels={count}"
         case BitsPerPixel(value):
-            return VARIABLE, f"{value:g} bits per pixel"
+            varies = codec.model.importance is not None
+            return VARIABLE if varies else _CONSTANT, f"{value:g} bits per pixel"
 
 
 def _point(system: str, setting: str, rows: Sequence[dict[str, float]]) -> ImagePoint:

@@ -117,7 +117,7 @@ def _cell(pixels: UInt8[Tensor, "channels height width"], caption: str) -> str:
     """An image of at most so many pixels; small maps are enlarged without smoothing by the page."""
     factor = -(-pixels.shape[2] // _WIDEST)
     if factor > 1:
-        pixels = F.avg_pool2d(pixels.float().unsqueeze(0), factor)[0].round().byte()
+        pixels = F.avg_pool2d(pixels.float().unsqueeze(0), (min(factor, pixels.shape[1]), factor))[0].round().byte()
     data, text = base64.b64encode(image_bytes(pixels)).decode(), html.escape(caption)
     return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
 

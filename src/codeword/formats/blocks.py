@@ -55,6 +55,7 @@ class BlockWriter:
         payload: Items to bytes.
         chunk_items: Items of a chunk.
         total: How many the description promises, if it does.
+        lagging: Whether a full chunk waits for the item after it, since the last one says more.
     """
 
     what: ClassVar[str]
@@ -69,10 +70,11 @@ class BlockWriter:
         *,
         chunk_items: int,
         total: int | None,
+        lagging: bool = False,
     ) -> None:
         if chunk_items < 1:
             raise ValueError(f"a chunk holds 1 or more {self.what}, got {chunk_items}")
-        self._payload, self._chunk_items, self._total = payload, chunk_items, total
+        self._payload, self._chunk_items, self._total, self._lag = payload, chunk_items, total, int(lagging)
         self._pending: list[Int64[np.ndarray, ...]] = []
         self._num_pending = 0
         self._num_written = 0
@@ -85,9 +87,9 @@ class BlockWriter:
             raise ValueError("this file has its footer already: write before close()")
         self._pending.append(codes)
         self._num_pending += len(codes)
-        if self._num_pending >= self._chunk_items:
+        if self._num_pending >= self._chunk_items + self._lag:
             items = np.concatenate(self._pending)
-            full = len(items) - len(items) % self._chunk_items
+            full = (len(items) - self._lag) // self._chunk_items * self._chunk_items
             for start in range(0, full, self._chunk_items):
                 self._emit(items[start : start + self._chunk_items])
             self._pending = [items[full:].copy()]

@@ -41,18 +41,23 @@ def short_fingerprint(fingerprint: str) -> str:
     return fingerprint[:SHORT]
 
 
-def check_model(written: str, fingerprint: str) -> None:
+def check_model(written: str, fingerprint: str, **fields: tuple[object, object]) -> None:
     """Refuse a file of another model.
 
     Args:
         written: The short fingerprint in the file.
         fingerprint: Of the model that is there.
+        fields: What the header says of the model, and what the model has, by name.
 
     Raises:
-        ValueError: Naming both.
+        ValueError: Naming both fingerprints.
+        FormatError: If the header claims what this model does not write.
     """
     if written != (own := short_fingerprint(fingerprint)):
         raise ValueError(f"the file was written with model {written}, this is model {own}: give the one that wrote it")
+    for name, (said, known) in fields.items():
+        if said != known:
+            raise FormatError("header", f"{name} is {said}, where model {own} writes {known}")
 
 
 def size_runs(sizes: Sequence[int]) -> list[int]:

@@ -120,6 +120,11 @@ class SourceReader:
     def __init__(self, source: str | os.PathLike[str] | BinaryReader, kind: str) -> None:
         self._source = ContainerSource(source, kind)
 
+    @property
+    def seekable(self) -> bool:
+        """Whether any part can be read, and not only all in order."""
+        return self._source.seekable
+
     def close(self) -> None:
         """Close the file if this reader opened it."""
         self._source.close()

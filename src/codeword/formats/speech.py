@@ -201,6 +201,7 @@ class SpeechFileWriter(BlockWriter):
             self._own,
             chunk_items=min(chunk_frames, header.max_frames),
             total=None,
+            lagging=header.num_samples is None,
         )
 
     def write(self, frames: Integer[np.ndarray, "frames numbers"]) -> None:
@@ -236,6 +237,8 @@ class SpeechFileReader(BlockReader):
     Args:
         source: A path, or an open binary file or pipe; the container starts where it stands.
         tables: The model's tables; needed to decode, not to open.
+        delay: Samples that a signal's frames reach beyond it, by the model; without it nobody checks how many frames
+            there are.
 
     Attributes:
         header: What the file says about itself.
@@ -247,9 +250,15 @@ class SpeechFileReader(BlockReader):
     what: ClassVar[str] = "frames"
     free_codes: ClassVar[int] = MAX_CHUNK_NUMBERS
 
-    def __init__(self, source: str | os.PathLike[str] | BinaryReader, *, tables: SpeechTables | None = None) -> None:
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | BinaryReader,
+        *,
+        tables: SpeechTables | None = None,
+        delay: int | None = None,
+    ) -> None:
         super().__init__(source, KIND)
-        self._tables = tables
+        self._tables, self._delay = tables, delay
         self._num_samples = self.header.num_samples
 
     @property
@@ -259,6 +268,11 @@ class SpeechFileReader(BlockReader):
             lines = self.header.lines
             self._num_samples = self._source.length(lines, lambda payload: _split(payload, known=False)[1])
         return self._num_samples
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of a file that can be sought."""
+        return self._source.index().num_items
 
     def _open_header(self) -> None:
         self.header = SpeechHeader.from_fields(self._source.header.fields)
@@ -281,7 +295,8 @@ class SpeechFileReader(BlockReader):
 
     @property
     def _total(self) -> int | None:
-        return None
+        samples = self.header.num_samples
+        return None if samples is None or self._delay is None else -(-(samples + self._delay) // self.header.lines)
 
     @property
     def _most(self) -> int:

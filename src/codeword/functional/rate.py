@@ -106,6 +106,8 @@ class _Search:
     def run(self, low: np.float32, high: np.float32) -> Rate:
         smallest, largest = self.at_scale(low), self.at_scale(high)
         reach = smallest.num_bytes, largest.num_bytes
+        if not smallest.num_bytes < self.target < largest.num_bytes:  # far away, floats would not tell them apart
+            self.best = smallest if self.target <= smallest.num_bytes else largest
         if smallest.num_bytes < self.target < largest.num_bytes:
             smallest, largest = self.over_scales(smallest, largest)
             if not self.good():

@@ -13,6 +13,7 @@ delay. ``smoke`` shows in a minute that everything runs; its model is of no use.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -36,7 +37,7 @@ from codeword.functional.spectral_distance import MelScales
 from codeword.nn.discriminators import Discriminator, DiscriminatorConfig
 from codeword.nn.importance import PAPER
 from codeword.quantizers.variable import Smooth, Surrogate
-from codeword.recipes.resuming import finish, resume_folder
+from codeword.recipes.resuming import finish, is_begun, resume_folder
 from codeword.training.loop import Outcome
 from codeword.training.loop import train as run
 from codeword.training.loop_config import LoopConfig
@@ -109,20 +110,14 @@ class AudioRecipe:
 
 def recipe(name: Name, *, steps: int | None = None) -> AudioRecipe:
     """A recipe by its name, and its schedule fitted to another number of steps."""
-    made = _RECIPES[name]()
-    if steps is None:
-        return made
-    schedule = made.loop.schedule
-    if isinstance(schedule, Trapezoid):
-        schedule = _trapezoid(steps)
-    return replace(made, loop=replace(made.loop, steps=steps, schedule=schedule))
+    return _RECIPES[name]() if steps is None else _RECIPES[name](steps)
 
 
 def _trapezoid(steps: int) -> Trapezoid:
     return Trapezoid(steps=steps, warmup=min(300, steps // 4), decay=steps // 3, floor=0.02)
 
 
-def _published(*, small: bool) -> AudioRecipe:
+def _published(steps: int = 300_000, *, small: bool, levels: int = 8) -> AudioRecipe:
     layout, judges = WaveLayout(), DiscriminatorConfig()
     if small:
         layout = WaveLayout(width=16, strides=(2, 4, 8, 8), latent=256, decoder_width=256)
@@ -130,17 +125,16 @@ def _published(*, small: bool) -> AudioRecipe:
     return AudioRecipe(
         sample_rate=44100,
         layout=layout,
-        levels=8,
+        levels=levels,
         seconds=0.38,
         batch=16 if small else 32,
         augment=vrvq_augmentations(),
         training=AudioTraining(mels=MelScales(sample_rate=44100), discriminator=judges),
-        loop=LoopConfig(steps=300_000, clip_norm=(10.0, 1e3), schedule=Exponential(rate=0.999996), validate_every=5000),
+        loop=LoopConfig(steps=steps, clip_norm=(10.0, 1e3), schedule=Exponential(rate=0.999996), validate_every=5000),
     )
 
 
-def _frames(layout: Layout) -> AudioRecipe:
-    steps = 6000
+def _frames(steps: int = 6000, *, layout: Layout, code_dim: int | None = None) -> AudioRecipe:
     training = AudioTraining(
         mels=MelScales(sample_rate=16000, windows=(128, 256, 512, 1024, 2048), bands=(10, 20, 40, 80, 160)),
         weights=Weights(mel=10.0, si_sdr=1.0, rate=2.0, quantizer=10.0),
@@ -167,31 +161,23 @@ def _frames(layout: Layout) -> AudioRecipe:
             validate_every=500,
             checkpoint_every=250,
         ),
-        code_dim=None,
+        code_dim=code_dim,
     )
 
 
-def _smoke() -> AudioRecipe:
-    made, steps = _frames(SpectralLayout(dim=32, inner=64, latent=16)), 40
-    weights = made.training.weights._replace(quantizer=1.0)
-    loop = replace(
-        made.loop,
-        steps=steps,
-        schedule=_trapezoid(steps),
-        average_decay=None,
-        validate_every=steps,
-        checkpoint_every=steps,
-    )
-    training = replace(made.training, weights=weights, variable_from=steps // 10)
+def _smoke(steps: int = 40) -> AudioRecipe:
+    made = _frames(steps, layout=SpectralLayout(dim=32, inner=64, latent=16))
+    loop = replace(made.loop, average_decay=None, validate_every=steps, checkpoint_every=steps)
+    training = replace(made.training, weights=made.training.weights._replace(quantizer=1.0))
     return replace(made, levels=4, batch=4, training=training, loop=loop, code_dim=8)
 
 
-_RECIPES: Mapping[Name, Callable[[], AudioRecipe]] = {
-    "paper": lambda: _published(small=False),
-    "paper-16": lambda: replace(_published(small=False), levels=16),
-    "small": lambda: _published(small=True),
-    "speech-16k": lambda: _frames(LappedLayout()),
-    "stream-16k": lambda: replace(_frames(SpectralLayout(padding="causal")), code_dim=8),
+_RECIPES: Mapping[Name, Callable[..., AudioRecipe]] = {
+    "paper": partial(_published, small=False),
+    "paper-16": partial(_published, small=False, levels=16),
+    "small": partial(_published, small=True),
+    "speech-16k": partial(_frames, layout=LappedLayout()),
+    "stream-16k": partial(_frames, layout=SpectralLayout(padding="causal"), code_dim=8),
     "smoke": _smoke,
 }
 
@@ -242,7 +228,7 @@ def train(
         training = replace(config.training, variable_from=0)
         config = replace(config, layout=model.layout, levels=model.levels, training=training)
     excerpts = config.excerpts(corpus.only(split="train"), workers=workers)
-    if start_from is None and can_seed(model) and (dry_run or not resume_folder(out).is_dir()):
+    if start_from is None and can_seed(model) and (dry_run or not is_begun(out)):
         seed(model, (excerpts.batch(number) for number in range(_SEED_BATCHES)))
     held = torch.stack(list(_held(corpus.only(split="val"), config)))
     task = AudioTask(model, excerpts, config.training, held=held)
@@ -251,7 +237,7 @@ def train(
     outcome = run(task, config.loop, None if dry_run else resume_folder(out), dry_run=dry_run)
     codec = AudioCodec(model)
     if dry_run:
-        return AudioResult(codec, outcome, _report(corpus, excerpts.bad))
+        return AudioResult(codec, outcome, report(corpus, excerpts.bad))
     scales = [share * config.levels for share in _TABLE_SCALES]
     codec.learn_tables(_signals(corpus.only(split="train"), config, excerpts.bad), scales)
 
@@ -261,10 +247,11 @@ def train(
             (folder / DISCRIMINATOR).write_bytes(save(task.discriminator.state_dict()))
 
     finish(out, write)
-    return AudioResult(codec, outcome, _report(corpus, excerpts.bad))
+    return AudioResult(codec, outcome, report(corpus, excerpts.bad))
 
 
-def _report(corpus: Corpus, bad: dict[str, BadFile]) -> str:
+def report(corpus: Corpus, bad: Mapping[str, BadFile]) -> str:
+    """What a corpus held, and which of its files could not be read when it came to it."""
     found = {file.path for file in corpus.bad}
     return replace(corpus, bad=(*corpus.bad, *(file for file in bad.values() if file.path not in found))).report()
 

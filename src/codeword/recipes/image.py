@@ -42,7 +42,7 @@ from codeword.quantizers import (
     VectorQuantizer,
 )
 from codeword.recipes.names import Image as Name
-from codeword.recipes.resuming import finish, resume_folder
+from codeword.recipes.resuming import finish, is_begun, resume_folder
 from codeword.training.loop import Outcome
 from codeword.training.loop import train as run
 from codeword.training.loop_config import LoopConfig
@@ -90,21 +90,15 @@ class ImageRecipe:
 
 def recipe(name: Name, *, steps: int | None = None) -> ImageRecipe:
     """A recipe by its name, and its schedule fitted to another number of steps."""
-    made = _RECIPES[name]()
-    if steps is None:
-        return made
-    schedule = made.loop.schedule
-    if isinstance(schedule, Trapezoid):
-        schedule = _trapezoid(steps)
-    return replace(made, loop=replace(made.loop, steps=steps, schedule=schedule))
+    return _RECIPES[name]() if steps is None else _RECIPES[name](steps)
 
 
 def _trapezoid(steps: int) -> Trapezoid:
     return Trapezoid(steps=steps, warmup=min(200, steps // 4), decay=steps // 3, floor=0.02)
 
 
-def _photos() -> ImageRecipe:
-    layout, steps = PatchLayout(), 6000
+def _photos(steps: int = 6000) -> ImageRecipe:
+    layout = PatchLayout()
     return ImageRecipe(
         layout=layout,
         quantizer=lambda: _residual(layout.latent, 256, 12),
@@ -133,7 +127,7 @@ def _residual(dim: int, size: int, levels: int) -> ResidualQuantizer:
     return ResidualQuantizer([VectorQuantizer(dim, size, learning=MovingAverage(0.995)) for _ in range(levels)])
 
 
-def _vq_vae() -> ImageRecipe:
+def _vq_vae(steps: int = 15_000) -> ImageRecipe:
     layout = ResidualLayout()
 
     def quantizer() -> Quantizer:
@@ -144,7 +138,7 @@ def _vq_vae() -> ImageRecipe:
             learning=alone,
             estimator=NoiseSubstitution(),
             seeding=KMeans(),
-            revival=ReviveDead(last_step=13_500),
+            revival=ReviveDead(last_step=steps * 9 // 10),
         )
 
     return ImageRecipe(
@@ -153,14 +147,13 @@ def _vq_vae() -> ImageRecipe:
         crop=32,
         batch=32,
         training=ImageTraining(),
-        loop=LoopConfig(steps=15_000, validate_every=1000, checkpoint_every=1000),
+        loop=LoopConfig(steps=steps, validate_every=1000, checkpoint_every=1000),
     )
 
 
-def _smoke() -> ImageRecipe:
-    made, steps = _photos(), 30
+def _smoke(steps: int = 30) -> ImageRecipe:
+    made = _photos(steps)
     layout = PatchLayout(latent=24, dim=16, inner=32, encoder_blocks=1, decoder_blocks=1)
-    spending = SpendingDraw(draw="log-uniform", constant=0.25, full=0.1, variable_from=steps // 10)
     return replace(
         made,
         layout=layout,
@@ -168,19 +161,11 @@ def _smoke() -> ImageRecipe:
         importance=8,
         crop=32,
         batch=4,
-        training=replace(made.training, spending=spending),
-        loop=replace(
-            made.loop,
-            steps=steps,
-            schedule=_trapezoid(steps),
-            average_decay=None,
-            validate_every=steps,
-            checkpoint_every=steps,
-        ),
+        loop=replace(made.loop, average_decay=None, validate_every=steps, checkpoint_every=steps),
     )
 
 
-_RECIPES: Mapping[Name, Callable[[], ImageRecipe]] = {"photos": _photos, "vq-vae": _vq_vae, "smoke": _smoke}
+_RECIPES: Mapping[Name, Callable[..., ImageRecipe]] = {"photos": _photos, "vq-vae": _vq_vae, "smoke": _smoke}
 
 
 class ImageResult(NamedTuple):
@@ -225,7 +210,7 @@ def train(
         if config.training.spending is not None:
             spending = replace(config.training.spending, variable_from=0)
             config = replace(config, training=replace(config.training, spending=spending))
-    elif dry_run or not resume_folder(out).is_dir():
+    elif dry_run or not is_begun(out):
         _seed(model, crops)
     task = ImageTask(model, crops, config.training, held=centre_crops(others, config.crop, _HELD))
     outcome = run(task, config.loop, None if dry_run else resume_folder(out), dry_run=dry_run)
@@ -241,7 +226,8 @@ def train(
     if dry_run:
         return ImageResult(codec, outcome, report)
     every = -(-len(pictures) // _TABLE_PICTURES)
-    codec.learn_tables(pictures[::every], [share * model.levels for share in _TABLE_SCALES])
+    some = (pictures[number] for number in range(0, len(pictures), every))
+    codec.learn_tables(some, [share * model.levels for share in _TABLE_SCALES])
     finish(out, codec.save_pretrained)
     return ImageResult(codec, outcome, report)
 

@@ -4,10 +4,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from codeword.training.loop import CHECKPOINT
+
 
 def resume_folder(out: Path) -> Path:
     """Where an interrupted training waits to be continued; with folds, until the last one is finished."""
     return out.with_name(f"{out.name}.resume")
+
+
+def is_begun(out: Path) -> bool:
+    """Whether an interrupted training has a checkpoint to go on from."""
+    return (resume_folder(out) / CHECKPOINT).is_file()
 
 
 def finish(out: Path, save: Callable[[Path], object]) -> None:

@@ -35,9 +35,9 @@ from codeword.quantizers import (
     VectorQuantizer,
 )
 from codeword.quantizers.update import seed
-from codeword.recipes.audio import divided
+from codeword.recipes.audio import divided, report
 from codeword.recipes.names import Speech as Name
-from codeword.recipes.resuming import finish, resume_folder
+from codeword.recipes.resuming import finish, is_begun, resume_folder
 from codeword.training.loop import Outcome
 from codeword.training.loop import train as run
 from codeword.training.loop_config import LoopConfig
@@ -84,10 +84,12 @@ class SpeechResult(NamedTuple):
     Attributes:
         codec: The codec, as it was written.
         outcome: How the loop ended.
+        report: What the corpus held.
     """
 
     codec: SpeechCodec
     outcome: Outcome
+    report: str
 
 
 def recipe(name: Name, *, steps: int | None = None) -> SpeechRecipe:
@@ -153,7 +155,7 @@ def train(config: SpeechRecipe, data: Path | Corpus, out: Path, *, dry_run: bool
     torch.manual_seed(config.loop.seed)
     model = SpeechModel(quantizer=config.quantizer(), sample_rate=config.sample_rate)
     excerpts = config.excerpts(corpus.only(split="train"))
-    if dry_run or not resume_folder(out).is_dir():
+    if dry_run or not is_begun(out):
         envelopes = [model.envelope(model.analyse(batch)) for batch in _batches(excerpts, _SEED_BATCHES)]
         seed(model.quantizer, torch.cat(envelopes).flatten(0, 1))
     (held,) = _batches(replace(config, batch=_HELD).excerpts(corpus.only(split="val")), 1)
@@ -163,7 +165,7 @@ def train(config: SpeechRecipe, data: Path | Corpus, out: Path, *, dry_run: bool
     codec = SpeechCodec(model, export(model, signals))
     if not dry_run:
         finish(out, codec.save_pretrained)
-    return SpeechResult(codec, outcome)
+    return SpeechResult(codec, outcome, report(corpus, excerpts.bad))
 
 
 def _batches(excerpts: Excerpts, count: int) -> Iterator[Tensor]:

@@ -1,6 +1,8 @@
 """Images of any size through files: tiles equal the whole, rates are met, damage is named."""
 
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -201,3 +203,38 @@ def test_colours_become_brightness_and_grey_is_repeated():
     red = torch.zeros(3, 1, 1, dtype=torch.uint8)
     red[0] = 255
     assert int(recoloured(red, 1)) == 76
+
+
+def test_headers_that_another_model_would_write_are_refused(codec):
+    _, data = written(codec, smooth(64, 64), Levels(4))
+    reader = ImageFileReader(io.BytesIO(data), tables=codec.tables)
+    codes, header = reader.read_all(), reader.header
+    for changed, match in (({"step": 16}, "step is 16"), ({"sizes": header.sizes[:2]}, "sizes is")):
+        other = replace(header, tables=None, depth=None, **changed)
+        file = io.BytesIO()
+        with ImageFileWriter(file, other) as writer:
+            writer.write(codes[: other.rows, : other.columns, : other.levels])
+        file.seek(0)
+        with pytest.raises(FormatError, match=f"{match}.*, where model"):
+            codec.decompress(ImageFileReader(file))
+
+
+def test_rows_beyond_the_image_are_not_salvaged(codec):
+    _, data = written(codec, smooth(64, 64), Levels(4))
+    reader = ImageFileReader(io.BytesIO(data), tables=codec.tables)
+    codes, image = reader.read_all(), codec.decompress(reader)
+    file = io.BytesIO()
+    writer = ImageFileWriter(file, replace(reader.header, tables=None))
+    writer.write(np.concatenate([codes, codes[:3]]))
+    with pytest.raises(ValueError, match="the header promised 8 rows, 11 were written"):
+        writer.close()
+    file.seek(0)
+    assert torch.equal(codec.salvage(ImageFileReader(file)).image, image)
+
+
+def test_a_folder_of_another_kind_does_not_hide_a_model(codec, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    codec.save_pretrained(tmp_path / "shipped" / "photos")
+    monkeypatch.setattr("codeword.codecs.image.storage.SHIPPED", tmp_path / "shipped")
+    (tmp_path / "photos").mkdir()
+    assert ImageCodec.open(Path("photos")).fingerprint == codec.fingerprint

@@ -10,8 +10,10 @@ import torch
 from codeword.codecs.rates import Kbps, Step
 from codeword.codecs.speech.codec import SpeechCodec, integer_books
 from codeword.codecs.speech.model import SpeechModel
+from codeword.codecs.speech.streaming import check_samples
 from codeword.data.audio_stream import stream_audio
-from codeword.formats.speech import SpeechFileReader
+from codeword.formats.errors import FormatError
+from codeword.formats.speech import SpeechFileReader, SpeechFileWriter
 from codeword.functional.bands import UNIT
 from codeword.quantizers import KMeans, VectorQuantizer
 from contracts.speech_models import EDGES, QUANTIZERS, speech, speech_codec
@@ -210,3 +212,83 @@ def test_what_does_not_fit_is_refused(codec):
     other.train().code(other.analyse(speech().view(1, -1)), torch.zeros(1))
     with pytest.raises(ValueError, match="the file was written with model"):
         back(SpeechCodec(other, codec.tables), data)
+
+
+@pytest.mark.parametrize("frames", [99, 100, 101, 200])
+def test_a_stream_may_end_anywhere(codec, frames):
+    for samples in (32 * frames - 16, 32 * frames - 47):
+        _, data = written(codec, speech(samples), Kbps(20.0), streaming=True)
+        assert back(codec, data).shape == (samples,)
+
+
+def test_after_a_pause_no_more_comes_than_was_promised(codec):
+    kbps, span = 20.0, 3200
+    audio = torch.cat([speech(32_000, seed=1), torch.zeros(256_000), speech(32_000, seed=2)])
+    encoder = codec.encoder(Kbps(kbps))
+    frames = np.concatenate([encoder.push(audio.unsqueeze(0)), encoder.finish()])
+    spans = [codec._rounding.message_bits(frames[start : start + 100]) for start in range(0, len(frames) - 99, 100)]
+    income = 1000 * kbps * span / 16000
+    for start in range(len(spans)):
+        for stop in range(start + 1, len(spans) + 1):
+            assert sum(spans[start:stop]) < (stop - start) * income + 4.2 * 1000 * kbps
+
+
+def test_a_lost_end_is_silent_and_told(codec):
+    audio = speech(20_000, seed=3)
+    frames = opened(codec, written(codec, audio, Step(-6 * UNIT))[1]).read_all()
+    file = io.BytesIO()
+    with SpeechFileWriter(file, codec._header(len(audio)), tables=codec.tables, chunk_frames=200) as writer:
+        writer.write(frames)
+    data = file.getvalue()
+    whole = codec.salvage(codec.reader(io.BytesIO(data)))
+    assert torch.equal(torch.cat(list(whole.blocks), 1)[0], back(codec, data))
+    second = data.index(b"CHNK", data.index(b"CHNK") + 4)
+    blocks, report = codec.salvage(codec.reader(io.BytesIO(data[: second + 10])))
+    found = torch.cat(list(blocks), 1)[0]
+    ((first, last),) = report.missing
+    assert found.shape == audio.shape and last == codec.model.num_frames(len(audio))
+    assert (found[32 * first + 16 :] == 0).all()
+
+
+def test_files_whose_frames_contradict_their_length_are_refused(codec):
+    _, data = written(codec, speech(3200), Step(-6 * UNIT), streaming=True)
+    frames = opened(codec, data).read_all()
+    for told, fits in ((3200, True), (3100, False), (None, True)):
+        file = io.BytesIO()
+        writer = SpeechFileWriter(file, codec._header(None), tables=codec.tables)
+        writer.write(frames)
+        writer.close(told)
+        if fits:
+            assert len(back(codec, file.getvalue())) >= 3200
+            assert len(back(codec, file.getvalue(), start=0.1)) >= 1600
+            continue
+        for options in ({}, {"start": 0.1}):
+            with pytest.raises(FormatError, match="3100 samples have 98 frames, not 101"):
+                back(codec, file.getvalue(), **options)
+
+
+@pytest.mark.parametrize(
+    ("block", "match"),
+    [
+        (torch.zeros(2, 100), "shape"),
+        (torch.full((1, 100), 3e38), "samples reach 3e.38, full scale is 1: divide them"),
+    ],
+)
+def test_blocks_that_are_no_speech_are_refused(block, match):
+    with pytest.raises(ValueError, match=match):
+        check_samples(block)
+
+
+def test_steps_that_no_encoder_takes_are_refused(codec):
+    file = io.BytesIO()
+    frames = np.zeros((1, 1 + len(codec.tables.sizes) + 32), dtype=np.int64)
+    frames[0, 0] = 32_767
+    with SpeechFileWriter(file, codec._header(16), tables=codec.tables) as writer:
+        writer.write(frames)
+    with pytest.raises(FormatError, match="steps have exponents from"):
+        back(codec, file.getvalue())
+
+
+def test_nothing_at_an_absurd_rate_is_a_file(codec):
+    done, _ = written(codec, torch.zeros(0), Kbps(0.001), streaming=True)
+    assert (done.seconds, done.note) == (0.0, "")

@@ -207,8 +207,16 @@ class AudioCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
 
         Raises:
             ValueError: Naming both fingerprints.
+            FormatError: If it claims what this model does not write.
         """
-        check_model(reader.header.model, self.fingerprint)
+        header, model = reader.header, self.model
+        check_model(
+            header.model,
+            self.fingerprint,
+            sample_rate=(header.sample_rate, model.sample_rate),
+            hop=(header.hop, model.hop),
+            sizes=(header.sizes, model.quantizer.quantizer.sizes),
+        )
 
     def _restore(
         self, codes: Int64[np.ndarray, "channels frames levels"], mode: str
@@ -343,7 +351,8 @@ class AudioCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
         self, reader: AudioFileReader, levels: int | None, start: float, stop: float | None
     ) -> Iterator[Float[Tensor, "channels _"]]:
         hop = self.model.hop
-        first, last = check_stretch(start, stop, reader.num_samples, self.model.sample_rate)
+        known = reader.num_samples if reader.seekable else None
+        first, last = check_stretch(start, stop, known, self.model.sample_rate)
         before = max(0, first // hop - self.model.reach[1])
         after = min(-(-(reader.num_samples or 0) // hop), -(-last // hop) + self.model.reach[1])
         skip, left = first - before * hop, last - first

@@ -25,6 +25,7 @@ from codeword.formats.fields import check_model, short_fingerprint
 from codeword.formats.image import ImageFileReader, ImageFileWriter
 from codeword.formats.image_payload import ImageHeader
 from codeword.formats.salvage import SalvageReport
+from codeword.formats.source import FREE_CODES
 from codeword.functional.rate import codes_at, depth_for_bits, depths_at, scale_for_bits
 from codeword.quantizers.storage import card, fetched
 
@@ -148,7 +149,6 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
         channels, height, width = image.shape
         if 0 in image.shape or channels not in (1, 3):
             raise ValueError(f"an image has 1 or 3 channels and a pixel at least, got {tuple(image.shape)}")
-        coded = _numpy(self.transform.encode(recoloured(image, self.model.channels)))
         header = ImageHeader(
             model=short_fingerprint(self.fingerprint),
             width=width,
@@ -157,6 +157,7 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
             step=self.model.step,
             sizes=self.model.quantizer.sizes,
         )
+        coded = _numpy(self.transform.encode(recoloured(image, self.model.channels)))
         depths, note = self._depths(rate, header, coded)
         counted = Counted(target)
         self._write(counted, header, coded, depths)
@@ -174,8 +175,9 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
             FormatError: If it is damaged, or has more pixels.
         """
         self.check_reader(reader)
-        check_pixels(reader.header, max_pixels)
-        return self._image(reader.read_all(), reader.header)
+        header = reader.header
+        check_pixels(header, max_pixels)
+        return self._image(reader.read_all(max_codes=header.rows * header.columns * header.levels), header)
 
     def salvage(self, reader: ImageFileReader, *, max_pixels: int = MAX_PIXELS) -> SalvagedImage:
         """The image of a damaged file, middle grey where rows were lost.
@@ -187,9 +189,10 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
         self.check_reader(reader)
         header = reader.header
         check_pixels(header, max_pixels)
-        codes, report = reader.salvage()
         whole = np.full((header.rows, header.columns, header.levels), -1, dtype=np.int64)
-        whole[: len(codes)] = codes
+        codes, report = reader.salvage(max_codes=max(whole.size, FREE_CODES))
+        kept = codes[: header.rows]
+        whole[: len(kept)] = kept
         image = self._image(whole, header)
         lost = torch.from_numpy((whole < 0).all((1, 2))).repeat_interleave(header.step)[: header.height]
         image[:, lost] = 128
@@ -213,8 +216,11 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
 
         Raises:
             ValueError: Naming both fingerprints.
+            FormatError: If it claims what this model does not write.
         """
-        check_model(reader.header.model, self.fingerprint)
+        header, model = reader.header, self.model
+        sizes = header.sizes, model.quantizer.sizes
+        check_model(header.model, self.fingerprint, step=(header.step, model.step), sizes=sizes)
 
     def _image(
         self, codes: Int64[np.ndarray, "rows columns levels"], header: ImageHeader

@@ -18,7 +18,7 @@ from codeword.codecs.speech.framing import LineAnalysis
 from codeword.codecs.speech.model import SpeechModel
 from codeword.codecs.speech.rounding import COARSEST, FINEST, Codes, Frames, Lines, Rounding
 from codeword.codecs.speech.storage import fingerprint, located, read_speech, write_speech
-from codeword.codecs.speech.streaming import HOLD, LATE, SpeechDecoder, SpeechEncoder
+from codeword.codecs.speech.streaming import HOLD, LATE, SpeechDecoder, SpeechEncoder, check_samples
 from codeword.data.audio_stream import AudioStream
 from codeword.entropy.counting import FrameCounter
 from codeword.entropy.lines import SpeechTables
@@ -117,7 +117,7 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
 
     def reader(self, source: str | Path | BinaryReader) -> SpeechFileReader:
         """Open a file of this codec."""
-        return SpeechFileReader(source, tables=self.tables)
+        return SpeechFileReader(source, tables=self.tables, delay=self.model.delay)
 
     def encoder(self, rate: SpeechRate) -> SpeechEncoder:
         """For one channel of live speech at the model's rate."""
@@ -204,8 +204,8 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
         """
         self.check_reader(reader)
         frames, report = reader.salvage()
-        parts = (frames[start : start + _PART] for start in range(0, len(frames), _PART))
-        return SalvagedSound(map(self.decoder().push, parts), report)
+        parts = (_sound(frames[start : start + _PART]) for start in range(0, len(frames), _PART))
+        return SalvagedSound(_cut(map(self.decoder().push, parts), reader.header.num_samples), report)
 
     def check_rate(self, rate: SpeechRate) -> None:
         """Refuse what the codec cannot spend.
@@ -225,8 +225,16 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
 
         Raises:
             ValueError: Naming both fingerprints.
+            FormatError: If it claims what this model does not write.
         """
-        check_model(reader.header.model, self.fingerprint)
+        header, model = reader.header, self.model
+        check_model(
+            header.model,
+            self.fingerprint,
+            sample_rate=(header.sample_rate, model.sample_rate),
+            lines=(header.lines, model.hop),
+            sizes=(header.sizes, self.tables.sizes),
+        )
 
     def _analyse(self, blocks: Iterable[Float[Tensor, "1 _"]]) -> _Analysed:
         # One growing buffer each: hours of small arrays would tear the heap apart.
@@ -237,6 +245,7 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
             codes.write(self._rounding.encode(found).tobytes())
 
         for block in blocks:
+            check_samples(block)
             keep(analysis.push(block[0]))
         keep(analysis.finish())
         return _Analysed(
@@ -287,7 +296,11 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
         writer.write(last)
         writer.close(samples)
         seconds, note = samples / self.model.sample_rate, ""
-        if isinstance(rate, Kbps) and abs(8e-3 * counted.num_bytes - rate.value * seconds) > LATE * rate.value:
+        if (
+            seconds
+            and isinstance(rate, Kbps)
+            and abs(8e-3 * counted.num_bytes - rate.value * seconds) > LATE * rate.value
+        ):
             note = f"{rate.value:g} kbps was asked for, {8e-3 * counted.num_bytes / seconds:.3f} came out"
         return CompressedSpeech(seconds, counted.num_bytes, int(last[-1, 0]), note)
 
@@ -299,28 +312,39 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
             yield held
             done += held.shape[-1]
             frames += len(block)
-            held = decoder.push(block)
+            held = decoder.push(_sound(block))
             if progress is not None:
                 total = reader.header.num_samples
                 progress(done / rate, None if total is None else total / rate)
-        total = reader.header.num_samples
-        if total is not None and frames != self.model.num_frames(total):
-            raise FormatError("header", f"{total} samples have {self.model.num_frames(total)} frames, not {frames}")
-        yield held[:, : (reader.num_samples or 0) - done]
+        yield held[:, : self._length(reader, frames) - done]
 
     def _stretch(self, reader: SpeechFileReader, start: float, stop: float | None) -> Iterator[Float[Tensor, "1 _"]]:
         model = self.model
-        first, last = check_stretch(start, stop, reader.num_samples, model.sample_rate)
+        known = self._length(reader, reader.num_frames) if reader.seekable else None
+        first, last = check_stretch(start, stop, known, model.sample_rate)
         # What a frame before the first one shares with it lies before the stretch.
         begin, end = first // model.hop, model.num_frames(last)
         decoder = SpeechDecoder(self._rounding, begin)
         skip, left = first - begin * model.hop, last - first
         for at in range(begin, end, _PART):
-            made = decoder.push(reader.read(at, min(at + _PART, end)))
+            made = decoder.push(_sound(reader.read(at, min(at + _PART, end))))
             block = made[:, skip:][:, :left]
             skip, left = max(0, skip - made.shape[-1]), left - block.shape[-1]
             if block.shape[-1]:
                 yield block
+
+    def _length(self, reader: SpeechFileReader, frames: int) -> int:
+        """Samples of a file that has so many frames.
+
+        Raises:
+            FormatError: If it says otherwise.
+        """
+        samples = reader.num_samples or 0
+        if reader.header.num_samples is None and samples == frames * self.model.hop:  # nobody told where it ends
+            return max(0, samples - self.model.delay)
+        if frames != (due := self.model.num_frames(samples)):
+            raise FormatError("header", f"{samples} samples have {due} frames, not {frames}")
+        return samples
 
     def _header(self, num_samples: int | None) -> SpeechHeader:
         return SpeechHeader(
@@ -395,3 +419,24 @@ def integer_books(quantizer: Quantizer) -> tuple[Int64[np.ndarray, "_ bands"], .
     if not torch.allclose(torch.as_tensor(total), quantizer.decode(some), atol=1e-3):
         raise ValueError(f"envelopes must be sums of codewords, those of a {type(quantizer).__name__} are not")
     return tuple((UNIT * book).round().long().numpy() for book in books)
+
+
+def _sound(frames: Frames) -> Frames:
+    """Frames whose steps are such as an encoder takes; those of lost ones, -1, are.
+
+    Raises:
+        FormatError: If they are not.
+    """
+    steps = frames[:, 0]
+    if len(steps) and not FINEST <= steps.min() <= steps.max() <= COARSEST:
+        raise FormatError(
+            "chunks", f"steps have exponents from {FINEST} to {COARSEST}, here {steps.min()} to {steps.max()}"
+        )
+    return frames
+
+
+def _cut(blocks: Iterable[Float[Tensor, "1 _"]], samples: int | None) -> Iterator[Float[Tensor, "1 _"]]:
+    """No more than so many samples."""
+    for block in blocks:
+        yield block if samples is None else block[:, :samples]
+        samples = None if samples is None else max(0, samples - block.shape[-1])

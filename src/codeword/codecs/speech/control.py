@@ -3,16 +3,19 @@
 from collections import deque
 from collections.abc import Callable
 
-_MOST = 64  # by which a step may differ from the last one, but for the first few
+_FINER = 64  # by which a step may be finer than the last one, but for the first few
 _CLOSE = 4  # steps need not be chosen better than that
+_QUIET = 20.0  # bits of a frame at the first step, below which nobody speaks
+_BEFORE = 384  # by which a step may be finer than the first one as long as nobody has spoken
+_REMEMBERED = 30  # spans with sound of which the costliest must not overdraw the reservoir
 
 
 class StepControl:
     """A reservoir into which every frame pays, and from which it takes what it costs.
 
     The next step is the one at which the frames behind would have cost what the next ones may: their income, and a
-    share of what the reservoir holds beyond its half. What it cannot hold is lost; frames unlike those before them may
-    overdraw it.
+    share of what the reservoir holds beyond its half. What it cannot hold is lost. In a pause steps become finer, but
+    never so fine that what was loudest before could not come back; only frames louder than those may overdraw it.
 
     Args:
         income: Bits of a frame on the average.
@@ -24,8 +27,9 @@ class StepControl:
 
     def __init__(self, income: float, size: float, *, first: int, range_: tuple[int, int], memory: int = 5):
         self._income, self._size, self._range = income, size, range_
-        self._fill = size / 2
+        self._fill, self._first = size / 2, first
         self._spans = deque[tuple[int, Callable[[int], float]]](maxlen=memory)
+        self._sounds = deque[tuple[float, Callable[[int], float]]](maxlen=_REMEMBERED)
         self.step = first
 
     def spend(self, bits: int, frames: int, cost: Callable[[int], float]) -> None:
@@ -39,12 +43,19 @@ class StepControl:
         self._fill = min(self._fill + frames * self._income - bits, self._size)
         beside = bits - cost(self.step)
         self._spans.append((frames, lambda step: cost(step) + beside))
+        if (loud := cost(self._first)) > _QUIET * frames:
+            self._sounds.append((loud, self._spans[-1][1]))
         total = sum(count for count, _ in self._spans)
         extra = (self._fill - self._size / 2) * self._income / self._size
         wanted = total * min(max(self._income + extra, self._income / 4), 2 * self._income)
-        reach = _MOST if len(self._spans) > 2 else 10**4
-        low, high = max(self._range[0], self.step - reach), min(self._range[1], self.step + reach)
+        (low, high), held = self._range, max(self._fill, 0.0) + frames * self._income
+        if len(self._spans) > 2:
+            low = max(low, self.step - _FINER)
+        if not self._sounds:
+            low = max(low, self._first - _BEFORE)
+        loudest = max(self._sounds, key=lambda sound: sound[0])[1] if self._sounds else lambda _: 0.0
         while high - low > _CLOSE:
             middle = (low + high) // 2
-            low, high = (low, middle) if sum(cost(middle) for _, cost in self._spans) < wanted else (middle, high)
+            enough = sum(cost(middle) for _, cost in self._spans) < wanted and loudest(middle) < held
+            low, high = (low, middle) if enough else (middle, high)
         self.step = (low + high) // 2

@@ -15,7 +15,7 @@ from codeword.quantizers import Quantizer, VectorQuantizer
 from codeword.quantizers.config import register
 from codeword.types import Quantized
 
-_FOLLOWED = GAMMA / 8  # share of the energy that the step follows
+FOLLOWED = GAMMA / 8  # share of the energy that the step follows
 
 
 class Coded(NamedTuple):
@@ -126,7 +126,7 @@ class SpeechModel(nn.Module):
         energies, band = self.envelope.energies(quantized.vectors), self.band
         if some is not None:
             lines, energies, band = lines[..., some], energies[..., some], band[some]
-        exponents = step.view(-1, 1, 1) + _FOLLOWED * energies
+        exponents = step.view(-1, 1, 1) + FOLLOWED * energies
         values = lines * torch.exp2(-exponents / 2)
         if self.training:
             values, dead = values + torch.rand_like(values) - 0.5, 0.0

@@ -15,7 +15,22 @@ from codeword.functional.bands import UNIT
 LATE = 4.0  # seconds of the average rate that a stream may run ahead or behind
 HOLD = 100  # frames that share a step
 _EVERY = 4  # frame of those behind is looked back upon
+_LOUDEST = 2.0**24  # sample that steps are made for
 _FIRST = -2 * UNIT  # step of the first frames, of speech as loud as usual
+
+
+def check_samples(block: Tensor) -> None:
+    """Refuse what is no speech.
+
+    Raises:
+        ValueError: In one line that says how to repair it.
+    """
+    if block.ndim != 2 or len(block) != 1:
+        raise ValueError(f"a block of speech has shape (1, samples), got {tuple(block.shape)}: mix channels first")
+    if not block.isfinite().all():
+        raise ValueError("samples must be finite, got a NaN or an infinity: leave it out, or send silence")
+    if block.numel() and (peak := float(block.abs().max())) > _LOUDEST:
+        raise ValueError(f"samples reach {peak:.3g}, full scale is 1: divide them")
 
 
 class _Piece(NamedTuple):
@@ -54,11 +69,11 @@ class SpeechEncoder:
         """The next samples, any number of them; returns the frames that are complete, perhaps none.
 
         Raises:
-            ValueError: If a sample is not finite; the stream goes on as if without the block.
+            ValueError: If there is more than one channel, or a sample is not finite or far beyond full scale; the
+                stream goes on as if without the block.
         """
-        if not block.isfinite().all():
-            raise ValueError("samples must be finite, got a NaN or an infinity: leave it out, or send silence")
-        return self._round(self._analysis.push(block[0]))
+        check_samples(block)
+        return self._round(self._analysis.push(block[0].float()))
 
     def finish(self) -> Frames:
         """The last frames, one at least; the next push begins another signal."""

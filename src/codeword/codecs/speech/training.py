@@ -10,12 +10,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from codeword.codecs.speech.model import SpeechModel
-from codeword.functional.bands import GAMMA
+from codeword.codecs.speech.model import FOLLOWED, SpeechModel
 from codeword.functional.usage import histogram, perplexity, usage_rate
 from codeword.training.task import StepResult, Task
 
-_FOLLOWED = GAMMA / 8
 _STEPS = (-5.0, -2.0, 1.0)  # energies over steps that validation looks at, in octaves
 
 
@@ -118,7 +116,9 @@ class SpeechTask(Task[NumberedSpeech]):
         return found
 
     def settings(self) -> Mapping[str, object]:
-        return {f"speech_{name}": value for name, value in asdict(self.config).items()}
+        quantizer = self.model.quantizer
+        described = f"{type(quantizer).__name__} of {quantizer.sizes}"
+        return {"quantizer": described, **{f"speech_{name}": value for name, value in asdict(self.config).items()}}
 
     def _cost(
         self,
@@ -128,12 +128,12 @@ class SpeechTask(Task[NumberedSpeech]):
     ) -> "_Cost":
         """What frames cost at steps so fine that energies exceed them by so many octaves on the average."""
         true = self.model.envelope.energies(self.model.envelope(lines))
-        step = (1 - _FOLLOWED) * true.mean((1, 2)) - over
+        step = (1 - FOLLOWED) * true.mean((1, 2)) - over
         coded = self.model.code(lines, step, some)
         if some is not None:
             true = true[..., some]
         active = 1 - torch.exp2(-coded.bits_of_zero.detach())
-        noise = 0.5 * active * _FOLLOWED * (coded.energies - true)
+        noise = 0.5 * active * FOLLOWED * (coded.energies - true)
         whole = lines.shape[-1]
         return _Cost(whole * coded.bits.mean(), whole * noise.mean(), coded.envelope.loss)
 
