@@ -91,11 +91,13 @@ def test_photos_go_through_without_naming_a_model(run, tmp_path):
         with Image.open(back) as found:
             errors.append(np.square(np.asarray(found) / 255 - photo / 255).mean())
     assert sizes == sorted(sizes) and errors == sorted(errors, reverse=True)
-    assert errors[-1] < 0.003
+    assert errors[-1] < 0.006
 
 
-def test_an_own_folder_of_the_same_name_goes_first(tmp_path, monkeypatch):
+def test_an_own_model_of_the_same_name_goes_first_and_no_other_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / SPEECH).mkdir()
-    with pytest.raises(ValueError, match="is no codeword model"):
+    assert AudioCodec.open(Path(SPEECH)).sample_rate == 16_000
+    (tmp_path / SPEECH / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="is no codeword model|does not describe"):
         AudioCodec.open(Path(SPEECH))

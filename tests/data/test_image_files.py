@@ -77,7 +77,7 @@ def _cut(data):
     [
         ("a.png", _cut, "damaged or no image: image file is truncated"),
         ("a.jpg", _cut, "damaged or no image: Truncated File Read"),
-        ("a.png", lambda _: b"hello, world", "damaged or no image: cannot identify image file it"),
+        ("a.png", lambda _: b"hello, world", "damaged or no image: it is empty, or its format is not known"),
         ("a.png", lambda _: b"", "damaged or no image"),
         ("a.png", lambda data: data[:40] + bytes(40) + data[80:], "damaged or no image"),
     ],
@@ -103,7 +103,7 @@ def test_missing_images_and_folders_are_one_line(tmp_path):
 def test_a_bomb_is_refused(tmp_path, monkeypatch):
     save_picture(tmp_path / "a.png", height=64, width=64)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64 // 2 - 1)  # Pillow refuses twice as many
-    with pytest.raises(ImageError, match="decompression bomb"):
+    with pytest.raises(ImageError, match="more than [0-9]+ pixels: cut it into pieces"):
         read_image(tmp_path / "a.png")
 
 

@@ -47,7 +47,7 @@ def test_what_is_told_of_images(pictures):
         "    1 of 16 x 12 pixels, grey",
         "  cannot be used: 2",
         f"    {pictures}/train/a/empty.jpg: it is empty (0 bytes)",
-        f"    {pictures}/train/a/bad.jpg is damaged or no image: cannot identify image file it",
+        f"    {pictures}/train/a/bad.jpg is damaged or no image: it is empty, or its format is not known",
     )
     assert len(found.listing) == 10
     assert [bad.path.name for bad in found.bad] == ["empty.jpg", "bad.jpg"]

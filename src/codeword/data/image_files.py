@@ -99,7 +99,7 @@ def opened_image(source: Path | io.BytesIO, name: str) -> Iterator["Image"]:
     except pillow.DecompressionBombError as error:
         raise ImageError(f"{name} has more than {2 * pillow.MAX_IMAGE_PIXELS} pixels: cut it into pieces") from error
     except pillow.UnidentifiedImageError as error:
-        raise ImageError(f"{name} is empty, damaged or no image of a format that is known") from error
+        raise ImageError(f"{name} is damaged or no image: it is empty, or its format is not known") from error
     except Exception as error:  # decoders fail in any way at damaged files
         told = str(error).replace(repr(source), "it").replace(repr(str(source)), "it")
         raise ImageError(f"{name} is damaged or no image: {' '.join(told.split()) or type(error).__name__}") from error
