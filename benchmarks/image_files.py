@@ -23,7 +23,6 @@ from PIL import Image
 
 from benchmarks.audio_speed import grown
 from benchmarks.image_shipped import PHOTOS
-from benchmarks.nearest_peer import resident
 from benchmarks.record import write
 from codeword.cli.images import compress_image, decompress_image
 from codeword.codecs.image.codec import BitsPerPixel, ImageCodec
@@ -66,7 +65,6 @@ def measure(data: Path, size: tuple[int, int]) -> dict[str, Any]:
     return {
         "compress_mb": up - pixels,
         "decompress_mb": down - pixels,
-        "whole_process_mb": resident("VmHWM"),
         "compress_cpu_seconds": coding,
         "decompress_cpu_seconds": decoding,
         **found,

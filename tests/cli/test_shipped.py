@@ -99,5 +99,5 @@ def test_an_own_model_of_the_same_name_goes_first_and_no_other_folder(tmp_path, 
     (tmp_path / SPEECH).mkdir()
     assert AudioCodec.open(Path(SPEECH)).sample_rate == 16_000
     (tmp_path / SPEECH / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match="is no codeword model|does not describe"):
+    with pytest.raises(ValueError, match=r"is no codeword model|does not describe"):
         AudioCodec.open(Path(SPEECH))

@@ -103,7 +103,7 @@ def test_missing_images_and_folders_are_one_line(tmp_path):
 def test_a_bomb_is_refused(tmp_path, monkeypatch):
     save_picture(tmp_path / "a.png", height=64, width=64)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64 // 2 - 1)  # Pillow refuses twice as many
-    with pytest.raises(ImageError, match="more than [0-9]+ pixels: cut it into pieces"):
+    with pytest.raises(ImageError, match=r"more than [0-9]+ pixels: cut it into pieces"):
         read_image(tmp_path / "a.png")
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
 _OPTIONS: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}}
 _SIDES = {"WEBP": 16_383, "JPEG": 65_500}
+_BAND = 512  # rows that are copied at once
 DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's names for 16 bits of grey
 
 
@@ -117,11 +118,16 @@ def upright_pixels(
 
     if image.mode == "F":
         raise ImageError(f"{name} has values in floating point, of no known range: save it with 8 or 16 bits")
-    turned = ImageOps.exif_transpose(image)
-    upright = _eight_bits(_on_white(turned) if on_white and turned.has_transparency_data else turned)
-    mode = upright.mode if channels is None else ("L" if channels == 1 else "RGB")
-    pixels = np.asarray(upright.convert(mode))
-    return np.array(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), order="C")
+    ImageOps.exif_transpose(image, in_place=True)
+    seen = _eight_bits(_on_white(image) if on_white and image.has_transparency_data else image)
+    if channels is not None:
+        seen = _converted(seen, "L" if channels == 1 else "RGB")
+    pixels = np.empty((len(seen.getbands()), seen.height, seen.width), np.uint8)
+    for top in range(0, seen.height, _BAND):  # a large image should not be there more often than it must
+        stop = min(top + _BAND, seen.height)
+        band = np.asarray(seen.crop((0, top, seen.width, stop)))
+        pixels[:, top:stop] = band[None] if band.ndim == 2 else band.transpose(2, 0, 1)
+    return pixels
 
 
 def _decode(
@@ -146,10 +152,14 @@ def _eight_bits(image: "Image") -> "Image":
     if image.mode in DEEP:
         return _pillow("").fromarray(_shallow(image))
     if image.mode in ("1", "L", "LA", "La"):
-        return image.convert("L")
+        return _converted(image, "L")
     if image.mode in ("P", "PA"):  # by way of transparency, which a palette may have
         return image.convert("RGBA").convert("RGB")
-    return image.convert("RGB")
+    return _converted(image, "RGB")
+
+
+def _converted(image: "Image", mode: str) -> "Image":
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _shallow(image: "Image") -> UInt8[np.ndarray, "height width"]:

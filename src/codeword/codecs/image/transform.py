@@ -46,7 +46,7 @@ class _Tile(NamedTuple):
 
 
 class ImageTransform:
-    """A model on images of any size, in memory that does not grow with them.
+    """A model on images of any size, in memory that grows by their codes alone.
 
     Args:
         model: A trained model.
