@@ -5,6 +5,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.pages import mean_cell, read, reader_table, source, table
+from codeword.evaluation.bd_rate import Curve, bd_rate
 
 Rows = list[dict[str, Any]]
 
@@ -117,6 +118,26 @@ def image_compositions() -> str:
         + table(["bits", "codes", "SSIM", "PSNR, dB", "WMOPS", "ms", "seeds"], rows)
         + f"\n{source(result)}"
     )
+
+
+def beside_codecs() -> list[list[str]]:
+    """Rows of the README's table, as those of ``beside_audio``."""
+    heard = {
+        (row["system"], row["setting"]): f"{row['pesq']['mean']:.2f}"
+        for row in read("speech_shipped")["rows"]
+        if row["reader"] == "fr_CA_f_June"
+    }
+    own = heard["codeword", "kbps=16.4"]
+    others = ", ".join(heard[key] for key in (("opus", "16 kbps"), ("amr-wb", "15.85 kbps"), ("lc3", "16 kbps")))
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for row in read("image_shipped")["rows"]:
+        curves.setdefault(row["system"], []).append((row["bits_per_pixel"]["mean"], row["psnr"]["mean"]))
+    lines = {name: Curve(*zip(*points, strict=True)) for name, points in curves.items()}
+    bits = ", ".join(f"{bd_rate(lines[peer], lines['variable depth']):+.0f} %" for peer in ("jpeg", "webp"))
+    return [
+        ["Opus, AMR-WB, LC3, an unseen reader near 16 kbps: PESQ", f"{own} against {others}", "speech_shipped"],
+        ["JPEG, WebP, photos not learned from: bits at equal PSNR", bits, "image_shipped"],
+    ]
 
 
 def _grouped(rows: Rows, names: Sequence[str]) -> Iterable[tuple[list[str], Rows]]:

@@ -16,6 +16,7 @@ from benchmarks.audio_tables import (
     beside_audio,
 )
 from benchmarks.codec_tables import (
+    beside_codecs,
     image_compositions,
     image_estimators,
     image_files,
@@ -247,6 +248,7 @@ def beside() -> str:
             "vectors_gaussian",
         ],
         *beside_audio(),
+        *beside_codecs(),
     ]
     return table(
         ["beside", "codeword", "command"],
