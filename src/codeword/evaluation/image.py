@@ -197,7 +197,7 @@ def measures(
     found: UInt8[Tensor, "channels height width"], wanted: UInt8[Tensor, "channels height width"]
 ) -> dict[str, float]:
     """All measures that an image is large enough for; none of an image that came back as it was but SSIM."""
-    a, b = (image.double() / 255 for image in (found, wanted))
+    a, b = (image.float() / 255 for image in (found, wanted))
     values = {"psnr": float(psnr(a, b))}
     shorter = min(found.shape[1:])
     if shorter >= 11:
