@@ -65,7 +65,7 @@ def test_absent_peers_are_told_and_no_error(run, net, monkeypatch, tmp_path):
     assert ran.code == 0
     assert "not measured: lc3 (no elc3)" in ran.out
     assert "not measured: amr-wb (no ffmpeg or gst-launch-1.0)" in ran.out
-    assert "1 recordings" in ran.out
+    assert "recordings: 1" in ran.out
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,8 @@ class Decompress:
     """Begin here, in seconds."""
     stop: OptionalNumber = None
     """End here, in seconds."""
-    bits: Annotated[Literal[16, 24, 32] | None, tyro.conf.arg(metavar="{16,24,32}")] = None
-    """Of a sample; 32 are floats. Unset: 16."""
+    bits: Literal[16, 24, 32] = 16
+    """Of a sample; 32 are floats."""
     salvage: bool = False
     """Decode what is intact of a damaged file; lost frames become silence and are reported."""
     overwrite: bool = False
@@ -74,7 +74,7 @@ class Decompress:
 
             codec, stretch["levels"] = AudioCodec.open(self.model or SHIPPED / SPEECH), self.levels
         one = partial(
-            decompress_sound, codec, bits=self.bits or 16, salvage=self.salvage, overwrite=self.overwrite, **stretch
+            decompress_sound, codec, bits=self.bits, salvage=self.salvage, overwrite=self.overwrite, **stretch
         )
         if self.source.is_dir():
             report_failures(work, lambda pair, place: one(*pair, place))
@@ -86,8 +86,8 @@ class Decompress:
         from codeword.codecs.image.codec import ImageCodec
         from codeword.codecs.image.storage import PHOTOS, SHIPPED
 
-        given = {"levels": self.levels, "start": self.start, "stop": self.stop, "bits": self.bits}
-        if strange := [name for name, value in given.items() if value is not None]:
+        given = {"levels": self.levels, "start": self.start, "stop": self.stop}
+        if strange := [name for name, value in given.items() if value is not None] or ["bits"] * (self.bits != 16):
             raise ValueError(f"--{strange[0]} is not for images: leave it out")
         work = pairs(self.source, self.out, ".png", CODES, overwrite=self.overwrite)
         codec = ImageCodec.open(self.model or SHIPPED / PHOTOS)
