@@ -2,7 +2,8 @@
 
 import torch
 
-from codeword.codecs.speech.codec import SpeechCodec, export
+from codeword.codecs.speech.codec import SpeechCodec
+from codeword.codecs.speech.export import export
 from codeword.codecs.speech.model import SpeechModel
 from codeword.quantizers import MovingAverage, ProductQuantizer, ResidualQuantizer, VectorQuantizer
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from codeword.formats.salvage import SalvageReport
 
+LATE = 4.0  # seconds of the average rate that a stream may run ahead or behind
 Progress: TypeAlias = Callable[[float, float | None], object]
 """Called with the seconds done and, where they are known, all seconds."""
 
@@ -27,6 +28,13 @@ class SalvagedSound(NamedTuple):
 def kilobits(num_bytes: int, seconds: float) -> float:
     """Rate of a file, in kbps; 0 for no signal."""
     return 8e-3 * num_bytes / seconds if seconds else 0.0
+
+
+def missed(wanted: float, seconds: float, num_bytes: int) -> str:
+    """Empty, or that a stream did not keep to its rate in kbps: it may be off by what a reservoir holds."""
+    if not seconds or abs(8e-3 * num_bytes - wanted * seconds) <= wanted * LATE:
+        return ""
+    return f"{wanted:g} kbps was asked for, {kilobits(num_bytes, seconds):.3f} came out"
 
 
 def check_stretch(start: float, stop: float | None, num_samples: int | None, rate: int) -> tuple[int, int]:

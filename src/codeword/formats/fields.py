@@ -41,22 +41,35 @@ def short_fingerprint(fingerprint: str) -> str:
     return fingerprint[:SHORT]
 
 
-def check_model(written: str, fingerprint: str, **fields: tuple[object, object]) -> None:
+@runtime_checkable
+class Modelled(Protocol):
+    """A header that says which model wrote the file."""
+
+    @property
+    def model(self) -> str:
+        """Its short fingerprint."""
+        ...
+
+
+def check_model(header: Modelled, fingerprint: str, **fields: object) -> None:
     """Refuse a file of another model.
 
     Args:
-        written: The short fingerprint in the file.
+        header: Of the file.
         fingerprint: Of the model that is there.
-        fields: What the header says of the model, and what the model has, by name.
+        fields: What that model writes into a header.
 
     Raises:
         ValueError: Naming both fingerprints.
         FormatError: If the header claims what this model does not write.
     """
-    if written != (own := short_fingerprint(fingerprint)):
-        raise ValueError(f"the file was written with model {written}, this is model {own}: give the one that wrote it")
-    for name, (said, known) in fields.items():
-        if said != known:
+    own = short_fingerprint(fingerprint)
+    if header.model != own:
+        raise ValueError(
+            f"the file was written with model {header.model}, this is model {own}: give the one that wrote it"
+        )
+    for name, known in fields.items():
+        if (said := getattr(header, name)) != known:
             raise FormatError("header", f"{name} is {said}, where model {own} writes {known}")
 
 

@@ -17,7 +17,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from codeword.codecs.speech.codec import SpeechCodec, export
+from codeword.codecs.speech.codec import SpeechCodec
+from codeword.codecs.speech.export import export
 from codeword.codecs.speech.model import SpeechModel
 from codeword.codecs.speech.training import SpeechTask, SpeechTraining
 from codeword.data.audio_corpus import Corpus, open_corpus

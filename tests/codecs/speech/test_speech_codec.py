@@ -8,7 +8,8 @@ import soundfile
 import torch
 
 from codeword.codecs.rates import Kbps, Step
-from codeword.codecs.speech.codec import SpeechCodec, integer_books
+from codeword.codecs.speech.codec import SpeechCodec
+from codeword.codecs.speech.export import integer_books
 from codeword.codecs.speech.model import SpeechModel
 from codeword.codecs.speech.streaming import check_samples
 from codeword.data.audio_stream import stream_audio

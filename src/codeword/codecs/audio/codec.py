@@ -15,12 +15,12 @@ from torch import Tensor
 from codeword.codecs.audio.choice import Compressed, RateChoice
 from codeword.codecs.audio.model import AudioModel
 from codeword.codecs.audio.rate import FileSize, bits_for, write_at
-from codeword.codecs.audio.spending import LATE, Spending, check_rate
+from codeword.codecs.audio.spending import Spending, check_rate
 from codeword.codecs.audio.storage import fingerprint, located, read_audio, write_audio
 from codeword.codecs.audio.transform import AudioTransform, CodedFrames
 from codeword.codecs.folders import FILES
 from codeword.codecs.rates import Kbps, Levels, Scale
-from codeword.codecs.sound import Progress, SalvagedSound, check_stretch
+from codeword.codecs.sound import Progress, SalvagedSound, check_stretch, missed
 from codeword.data.audio_stream import AudioStream
 from codeword.entropy.counting import FrameCounter
 from codeword.entropy.frames import FrameTables
@@ -209,14 +209,8 @@ class AudioCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
             ValueError: Naming both fingerprints.
             FormatError: If it claims what this model does not write.
         """
-        header, model = reader.header, self.model
-        check_model(
-            header.model,
-            self.fingerprint,
-            sample_rate=(header.sample_rate, model.sample_rate),
-            hop=(header.hop, model.hop),
-            sizes=(header.sizes, model.quantizer.quantizer.sizes),
-        )
+        rate, hop, sizes = self.model.sample_rate, self.model.hop, self.model.quantizer.quantizer.sizes
+        check_model(reader.header, self.fingerprint, sample_rate=rate, hop=hop, sizes=sizes)
 
     def _restore(
         self, codes: Int64[np.ndarray, "channels frames levels"], mode: str
@@ -323,7 +317,8 @@ class AudioCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
             frames += coded.codes.shape[1]
         writer.close(signal.num_samples)
         seconds = signal.num_samples / self.model.sample_rate
-        note = _late(rate.value, seconds, counted.num_bytes) if isinstance(rate, Kbps) else ""
+        note = missed(rate.value, seconds, counted.num_bytes) if isinstance(rate, Kbps) else ""
+        note = note and f"{note}: model or cap allow no nearer rate"
         return Compressed(seconds, counted.num_bytes, spent / max(frames, 1), note)
 
     def _decode_all(
@@ -381,14 +376,6 @@ def _note(wanted: float, seconds: float, num_bytes: int, reach: tuple[int, int])
     if abs(found - wanted) <= _PROMISED * wanted:
         return ""
     return f"{wanted:g} kbps was asked for, {found:.3f} is nearest; the model reaches {least:.3f} to {most:.3f} here"
-
-
-def _late(wanted: float, seconds: float, num_bytes: int) -> str:
-    """Empty, or that a stream could not keep to its rate: it may be off by what a reservoir holds."""
-    bits = 8 * num_bytes
-    if abs(bits - 1000 * wanted * seconds) <= 1000 * wanted * LATE:
-        return ""
-    return f"{wanted:g} kbps was asked for, {bits / seconds / 1000:.3f} came out: model or cap allow no nearer rate"
 
 
 def _mid_side(block: Float[Tensor, "channels time"]) -> Float[Tensor, "channels time"]:

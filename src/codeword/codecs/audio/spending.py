@@ -10,9 +10,8 @@ from codeword.codecs.audio.choice import RateChoice
 from codeword.codecs.audio.model import AudioModel
 from codeword.codecs.audio.reservoir import Reservoir, frame_costs
 from codeword.codecs.rates import Kbps, Levels, Scale, check_depth
+from codeword.codecs.sound import LATE
 from codeword.functional.rate import depths_at
-
-LATE = 4.0  # seconds of the average rate that a causal controller may run ahead or behind
 
 
 def check_rate(model: AudioModel, rate: RateChoice) -> None:

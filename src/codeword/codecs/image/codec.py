@@ -218,9 +218,7 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
             ValueError: Naming both fingerprints.
             FormatError: If it claims what this model does not write.
         """
-        header, model = reader.header, self.model
-        sizes = header.sizes, model.quantizer.sizes
-        check_model(header.model, self.fingerprint, step=(header.step, model.step), sizes=sizes)
+        check_model(reader.header, self.fingerprint, step=self.model.step, sizes=self.model.quantizer.sizes)
 
     def _image(
         self, codes: Int64[np.ndarray, "rows columns levels"], header: ImageHeader

@@ -8,27 +8,24 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 from huggingface_hub import ModelHubMixin
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from codeword.codecs.folders import FILES
 from codeword.codecs.rates import Kbps, Step
-from codeword.codecs.sound import Progress, SalvagedSound, check_stretch, kilobits
+from codeword.codecs.sound import Progress, SalvagedSound, check_stretch, kilobits, missed
 from codeword.codecs.speech.framing import LineAnalysis
 from codeword.codecs.speech.model import SpeechModel
 from codeword.codecs.speech.rounding import COARSEST, FINEST, Codes, Frames, Lines, Rounding
 from codeword.codecs.speech.storage import fingerprint, located, read_speech, write_speech
-from codeword.codecs.speech.streaming import HOLD, LATE, SpeechDecoder, SpeechEncoder, check_samples
+from codeword.codecs.speech.streaming import HOLD, SpeechDecoder, SpeechEncoder, check_samples
 from codeword.data.audio_stream import AudioStream
-from codeword.entropy.counting import FrameCounter
 from codeword.entropy.lines import SpeechTables
 from codeword.formats.container import CHUNK_HEAD, CRC, ENTRY, BinaryReader, BinaryWriter
 from codeword.formats.counted import Counted
 from codeword.formats.errors import FormatError
 from codeword.formats.fields import check_model, short_fingerprint
 from codeword.formats.speech import SpeechFileReader, SpeechFileWriter, SpeechHeader
-from codeword.functional.bands import UNIT
-from codeword.quantizers import Quantizer
 from codeword.quantizers.storage import card, fetched
 
 SpeechRate: TypeAlias = Kbps | Step
@@ -91,7 +88,7 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
 
     Args:
         model: A trained model.
-        tables: What :func:`export` has made of it.
+        tables: What :func:`codeword.codecs.speech.export.export` has made of it.
     """
 
     def __init__(self, model: SpeechModel, tables: SpeechTables):
@@ -227,14 +224,8 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
             ValueError: Naming both fingerprints.
             FormatError: If it claims what this model does not write.
         """
-        header, model = reader.header, self.model
-        check_model(
-            header.model,
-            self.fingerprint,
-            sample_rate=(header.sample_rate, model.sample_rate),
-            lines=(header.lines, model.hop),
-            sizes=(header.sizes, self.tables.sizes),
-        )
+        rate, lines, sizes = self.model.sample_rate, self.model.hop, self.tables.sizes
+        check_model(reader.header, self.fingerprint, sample_rate=rate, lines=lines, sizes=sizes)
 
     def _analyse(self, blocks: Iterable[Float[Tensor, "1 _"]]) -> _Analysed:
         # One growing buffer each: hours of small arrays would tear the heap apart.
@@ -296,12 +287,8 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
         writer.write(last)
         writer.close(samples)
         seconds, note = samples / self.model.sample_rate, ""
-        if (
-            seconds
-            and isinstance(rate, Kbps)
-            and abs(8e-3 * counted.num_bytes - rate.value * seconds) > LATE * rate.value
-        ):
-            note = f"{rate.value:g} kbps was asked for, {8e-3 * counted.num_bytes / seconds:.3f} came out"
+        if isinstance(rate, Kbps):
+            note = missed(rate.value, seconds, counted.num_bytes)
         return CompressedSpeech(seconds, counted.num_bytes, int(last[-1, 0]), note)
 
     def _decode_all(self, reader: SpeechFileReader, progress: Progress | None) -> Iterator[Float[Tensor, "1 _"]]:
@@ -377,48 +364,6 @@ def _counted(source: AudioStream, progress: Progress | None) -> Iterator[Float[T
         done += block.shape[-1]
         if progress is not None:
             progress(done / source.rate, total)
-
-
-@torch.no_grad()
-def export(model: SpeechModel, signals: Iterable[Float[Tensor, " time"]]) -> SpeechTables:
-    """The integers of a trained model: codebooks, and tables of codes and lines.
-
-    Args:
-        model: Trained.
-        signals: Of training, at its rate, whose codes are counted.
-
-    Raises:
-        ValueError: If envelopes are not sums of codewords.
-    """
-    model.eval()
-    books = integer_books(model.quantizer)
-    counter = FrameCounter(model.quantizer.sizes, variable_depth=False)
-    for signal in signals:
-        codes = model.encode_envelope(model.analyse(signal.unsqueeze(0)))
-        counter.add(codes.numpy())
-    return SpeechTables(counter.tables(), books, model.envelope.bands, tuple(map(tuple, model.lines.tables())))
-
-
-@torch.no_grad()
-def integer_books(quantizer: Quantizer) -> tuple[Int64[np.ndarray, "_ bands"], ...]:
-    """What every code of every level adds to an envelope, in 64ths of an octave.
-
-    Raises:
-        ValueError: If the vectors of a quantizer are not sums of what its codes stand for.
-    """
-    levels = len(quantizer.sizes)
-    none = torch.zeros(1, levels, dtype=torch.long)
-    base = quantizer.decode(none)
-    books: list[Tensor] = []
-    for level, size in enumerate(quantizer.sizes):
-        codes = none.repeat(size, 1)
-        codes[:, level] = torch.arange(size)
-        books.append(quantizer.decode(codes) - (base if level else 0))
-    some = torch.stack([torch.randint(size, (64,)) for size in quantizer.sizes], 1)
-    total = sum(book[some[:, level]] for level, book in enumerate(books))
-    if not torch.allclose(torch.as_tensor(total), quantizer.decode(some), atol=1e-3):
-        raise ValueError(f"envelopes must be sums of codewords, those of a {type(quantizer).__name__} are not")
-    return tuple((UNIT * book).round().long().numpy() for book in books)
 
 
 def _sound(frames: Frames) -> Frames:

@@ -7,12 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codeword.codecs.rates import Kbps, Step
+from codeword.codecs.sound import LATE
 from codeword.codecs.speech.control import StepControl
 from codeword.codecs.speech.framing import LineAnalysis, LineSynthesis
 from codeword.codecs.speech.rounding import COARSEST, FINEST, Codes, Frames, Lines, Rounding
 from codeword.functional.bands import UNIT
 
-LATE = 4.0  # seconds of the average rate that a stream may run ahead or behind
 HOLD = 100  # frames that share a step
 _EVERY = 4  # frame of those behind is looked back upon
 _LOUDEST = 2.0**24  # sample that steps are made for
