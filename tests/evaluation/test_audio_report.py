@@ -177,4 +177,6 @@ def test_bits_for_the_same_quality():
     assert all(-60 < saved < -5 for saved in constant)
     assert constant[0] == pytest.approx(constant[1], abs=0.11)
     assert told["beside Opus"][1] == "\N{EN DASH}"
-    assert figures(_evaluation(*(point for point in _many().points if point.kind != "variable"))).bd_rows() == []
+    constant = figures(_evaluation(*(point for point in _many().points if point.kind != "variable")))
+    assert constant.bd_rows()[0][0] == "bits of constant depth"
+    assert [row[0] for row in constant.bd_rows()[1:]] == ["beside Opus", "beside MP3", "beside AAC"]

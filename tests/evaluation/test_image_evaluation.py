@@ -114,3 +114,12 @@ def test_pictures_are_those_for_test(tmp_path):
     assert [tuple(picture.pixels.shape) for picture in held] == [(1, 20, 30)] * 2
     assert len(held.skipped) == 1 and "broken.png is damaged" in held.skipped[0]
     assert len(list(open_pictures(tmp_path / "train", 3, items=2, longest=None))) == 2
+
+
+def test_pictures_are_seen_as_compress_sees_them(tmp_path):
+    hidden = torch.cat((smooth(40, 40), torch.zeros(1, 40, 40, dtype=torch.uint8)))
+    Image.fromarray(hidden.permute(1, 2, 0).numpy(), "RGBA").save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(image_bytes(smooth(40, 40)[:1]))
+    white, grey = open_pictures(tmp_path, None, items=None, longest=None)
+    assert (white.pixels == 255).all() and white.pixels.shape[0] == 3
+    assert grey.pixels.shape[0] == 1

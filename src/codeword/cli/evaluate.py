@@ -183,7 +183,8 @@ class EvaluateImage:
         codec = ImageCodec.open(self.model)
         if self.packed:
             codec = ImageCodec(codec.model)
-        pictures = open_pictures(self.images, codec.model.channels, items=self.items, longest=self.longest)
+        channels = 1 if codec.model.channels == 1 else None
+        pictures = open_pictures(self.images, channels, items=self.items, longest=self.longest)
         with progress_bar("evaluating", unit=" images") as progress:
             found = evaluate(
                 codec,

@@ -212,7 +212,10 @@ def manifest(
         raise AudioError(f"{path} does not exist: give a folder of audio files, or a .csv manifest")
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        kind = "a sound" if path.suffix.lower() in EXTENSIONS else "not text in UTF-8"
+        raise AudioError(f"{path} is {kind}, no manifest: give a folder of audio files, or a .csv manifest") from error
+    except OSError as error:
         raise AudioError(f"{path} is no manifest: {error}: give a folder of audio files, or a .csv manifest") from error
     rows = csv.DictReader(text.splitlines())
     found = _columns(path, rows.fieldnames or [], columns or {})

@@ -148,8 +148,7 @@ class LineCoder:
         Raises:
             ValueError: If a line is too large.
         """
-        if values.size and np.abs(values).max() >= 2**MOST_BITS:
-            raise ValueError(f"lines lie below 2**{MOST_BITS} steps, got {int(np.abs(values).max())}")
+        _check_values(values)
         message = MessageWriter()
         self._codes.write(message, codes)
         flat, beyond = values.reshape(-1), list[np.ndarray]()
@@ -188,6 +187,7 @@ class LineCoder:
             rest = self._read_rest(message)
             values[place] = rest + most if rest > 0 else rest - most
         message.finish()
+        _check_values(values)
         return codes, values.reshape(len(steps), self.tables.bands.lines)
 
     def bits(
@@ -236,3 +236,8 @@ class LineCoder:
         *bits, negative = message.read(length + 1, self._bit).tolist()
         size = (1 << length) + sum(bit << place for place, bit in enumerate(bits))
         return -size if negative else size
+
+
+def _check_values(values: Int64[np.ndarray, "*frames lines"]) -> None:
+    if values.size and (most := int(np.abs(values).max())) >= 2**MOST_BITS:
+        raise ValueError(f"lines lie below 2**{MOST_BITS} steps, got {most}")

@@ -10,6 +10,7 @@ from codeword.evaluation.rate_figures import RateFigures, RatePoint
 _NAMES = {
     "variable": "variable depth",
     "constant": "constant depth",
+    "lines": "lines under envelopes",
     "opus": "Opus",
     "aac": "AAC",
     "mp3": "MP3",
@@ -39,7 +40,8 @@ def figures(evaluation: AudioEvaluation) -> RateFigures:
         name: [RatePoint(point.setting, point.kbps, point.metrics) for point in points]
         for name, points in curves(evaluation).items()
     }
-    return RateFigures(lines, METRICS, unit="kbps", own=_NAMES["variable"])
+    ours = list(dict.fromkeys(name(point) for point in evaluation.points if point.kind != "peer"))
+    return RateFigures(lines, METRICS, unit="kbps", own=ours[0], plain=len(ours))
 
 
 def reached_table(points: Sequence[Point], levels: int) -> str:

@@ -10,7 +10,7 @@ from codeword.formats.atomic import atomic_write
 
 _VERSION = 1
 
-Kind = Literal["variable", "constant", "peer"]
+Kind = Literal["variable", "constant", "lines", "peer"]
 
 
 class ClipInfo(NamedTuple):
@@ -32,7 +32,7 @@ class Point:
     Attributes:
         system: ``codeword``, or the name of a peer, such as ``opus``.
         setting: What was asked for, such as ``scale=8``, ``levels=4`` or ``6 kbps``.
-        kind: ``variable`` or ``constant`` depth of our own model, or ``peer``.
+        kind: ``variable`` or ``constant`` depth of our own model, ``lines`` of a model of speech, or ``peer``.
         kbps: Of the files, all of their bytes counted.
         metrics: By the names of ``METRICS``; left out where no clip has a value.
         per_clip: For every clip, ``kbps`` and the metrics that are defined for it; in the order of the clips.

@@ -79,7 +79,7 @@ class SpeechTally:
 
     def point(self) -> Point:
         """All clips together."""
-        return _point("codeword", setting(self._rate), "constant", self._per_clip)
+        return _point("codeword", setting(self._rate), "lines", self._per_clip)
 
 
 class PeerTally:

@@ -13,18 +13,20 @@ from codeword.evaluation.image import NamedPicture
 
 
 class HeldPictures:
-    """Images of a data set, read one after another; those that cannot be read are left out and named.
+    """Images of a data set, as ``codeword compress`` sees them, one after another; what is damaged is left out.
 
     Args:
         items: What to read.
-        channels: 1 for grey, 3 for colour.
+        channels: 1 for grey, 3 for colour, ``None`` for what each is.
         longest: Larger images are reduced to about so many pixels; ``None`` never.
 
     Attributes:
         skipped: What was left out, and why.
     """
 
-    def __init__(self, items: tuple[Item, ...], channels: int, longest: int | None, skipped: tuple[str, ...]) -> None:
+    def __init__(
+        self, items: tuple[Item, ...], channels: int | None, longest: int | None, skipped: tuple[str, ...]
+    ) -> None:
         self._items, self._channels, self._longest, self.skipped = items, channels, longest, skipped
 
     def __iter__(self) -> Iterator[NamedPicture]:
@@ -39,7 +41,7 @@ class HeldPictures:
 
     def _read(self, item: Item) -> NamedPicture | None:
         try:
-            pixels = read_image(item, channels=self._channels)
+            pixels = read_image(item, channels=self._channels, on_white=True)
         except ImageError as error:
             if str(error) not in self.skipped:
                 self.skipped = (*self.skipped, str(error))
@@ -49,8 +51,14 @@ class HeldPictures:
         return NamedPicture(f"{item.path.name}, {item.place}" if item.place else item.path.name, pixels)
 
 
-def open_pictures(path: Path, channels: int, *, items: int | None, longest: int | None) -> HeldPictures:
+def open_pictures(path: Path, channels: int | None, *, items: int | None, longest: int | None) -> HeldPictures:
     """The images of a data set that are for test, or all where nothing says.
+
+    Args:
+        path: A folder of images or any other data set of them.
+        channels: 1 for grey, 3 for colour, ``None`` for what each is.
+        items: How many, spread evenly over all; ``None`` for all.
+        longest: Larger images are reduced to about so many pixels; ``None`` never.
 
     Raises:
         ValueError: If there are none.

@@ -156,9 +156,9 @@ def _speech(path: Path, file_bytes: int) -> Iterator[str]:
     with SpeechFileReader(path) as reader:
         header, samples = reader.header, reader.num_samples
     yield f"model: {header.model}, tables {header.tables}"
+    seconds = samples / header.sample_rate
+    yield f"length: {seconds:.3f} seconds at {header.sample_rate} Hz, 1 channel"
     if samples:
-        seconds = samples / header.sample_rate
-        yield f"length: {seconds:.3f} seconds at {header.sample_rate} Hz, 1 channel"
         yield f"kbps: {kilobits(file_bytes, seconds):.3f} in the file"
     yield f"frames: {header.sample_rate / header.lines:.3f} per second, of {header.lines} lines"
     yield f"envelope: {_short(header.sizes)}"
@@ -310,7 +310,7 @@ def _speech_model(path: Path) -> Iterator[str]:
     model, tables = codec.model, codec.tables
     yield f"{path}: speech model for {model.sample_rate} Hz, {sum(p.numel() for p in model.parameters()):,} parameters"
     yield f"  frames: {model.sample_rate / model.hop:g} per second of {model.hop} lines in {tables.bands.count} bands"
-    yield f"  envelope: {_short(tables.sizes)}, {model.quantizer.bits_per_vector:g} bits a frame, packed"
+    yield f"  envelope: {_short(tables.sizes)}, {model.quantizer.bits_per_vector:g} bits a frame at fixed width"
     yield f"  bytes: {_bytes(path)}"
     yield f"  fingerprint: {short_fingerprint(codec.fingerprint)}, tables {short_fingerprint(tables.fingerprint())}"
     yield f"  intact: {_NO_CHECKSUM}"

@@ -52,7 +52,7 @@ class LappedTransform(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch time"]) -> Float[Tensor, "batch frames lines"]:
         """Coefficients of all frames that lie within; the first begins at the first sample."""
-        return x.unfold(-1, 2 * self.hop, self.hop) @ self.basis.t()
+        return x.unfold(-1, 2 * self.hop, self.hop) @ self.basis.to(x.dtype).t()
 
     def inverse(self, lines: Float[Tensor, "batch frames lines"]) -> Float[Tensor, "batch time"]:
         """Overlapping frames, added up; the first and the last hop have but one of their two."""

@@ -35,9 +35,17 @@ _PROMISED = 0.01  # a rate that is met worse than this is noted
 
 @dataclass(frozen=True)
 class BitsPerPixel:
-    """The scale, or for a model of constant depth the depth, that brings the file to so many bits for a pixel."""
+    """The scale, or for a model of constant depth the depth, that brings the file to so many bits for a pixel.
+
+    Raises:
+        ValueError: If it is not positive.
+    """
 
     value: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.value < float("inf"):
+            raise ValueError(f"a rate in bits per pixel is positive, got {self.value}")
 
 
 ImageRate: TypeAlias = Scale | Levels | BitsPerPixel
@@ -205,8 +213,6 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
             ValueError: Naming what it can.
         """
         if isinstance(rate, BitsPerPixel):
-            if not 0 < rate.value < float("inf"):
-                raise ValueError(f"a rate in bits per pixel is positive, got {rate.value}")
             return
         varies = self.model.importance is not None
         check_depth(rate, self.model.levels, self.model.allocation.check_scale if varies else None)

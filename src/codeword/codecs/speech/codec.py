@@ -14,11 +14,13 @@ from torch import Tensor
 from codeword.codecs.folders import FILES
 from codeword.codecs.rates import Kbps, Step
 from codeword.codecs.sound import Progress, SalvagedSound, check_stretch, kilobits, missed
+from codeword.codecs.speech.control import HOLD
+from codeword.codecs.speech.export import integer_books
 from codeword.codecs.speech.framing import LineAnalysis
 from codeword.codecs.speech.model import SpeechModel
 from codeword.codecs.speech.rounding import COARSEST, FINEST, Codes, Frames, Lines, Rounding
 from codeword.codecs.speech.storage import fingerprint, located, read_speech, write_speech
-from codeword.codecs.speech.streaming import HOLD, SpeechDecoder, SpeechEncoder, check_samples
+from codeword.codecs.speech.streaming import SpeechDecoder, SpeechEncoder, check_samples
 from codeword.data.audio_stream import AudioStream
 from codeword.entropy.lines import SpeechTables
 from codeword.formats.container import CHUNK_HEAD, CRC, ENTRY, BinaryReader, BinaryWriter
@@ -63,10 +65,13 @@ class _Analysed(NamedTuple):
     codes: Codes
     num_samples: int
 
-    def rounded(self, rounding: Rounding, step: int) -> Iterator[Frames]:
+    def parts(self) -> Iterator[tuple[Lines, Codes]]:
         for start in range(0, len(self.lines), _PART):
-            part = slice(start, start + _PART)
-            yield rounding.round(self.lines[part], self.codes[part], step)
+            yield self.lines[start : start + _PART], self.codes[start : start + _PART]
+
+    def rounded(self, rounding: Rounding, step: int) -> Iterator[Frames]:
+        for part in self.parts():
+            yield rounding.round(*part, step)
 
 
 _CARD = card(
@@ -87,14 +92,18 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
                           └──► rounded by their steps ──────────────────────────► message
 
     Args:
-        model: A trained model.
+        model: A trained model; it is moved to the CPU, where files are made.
         tables: What :func:`codeword.codecs.speech.export.export` has made of it.
+
+    Raises:
+        ValueError: If the tables are those of another model.
     """
 
     def __init__(self, model: SpeechModel, tables: SpeechTables):
-        if tables.sizes != model.quantizer.sizes or tables.bands != model.envelope.bands:
+        self.model, self.tables = model.cpu().eval(), tables
+        alike = tables.sizes == model.quantizer.sizes and tables.bands == model.envelope.bands
+        if not alike or not _of_model(tables, model):
             raise ValueError("these tables belong to another model: export them with export(model, signals)")
-        self.model, self.tables = model.eval(), tables
         self._rounding = Rounding(self.model, tables)
         self.fingerprint = fingerprint(model)
 
@@ -163,7 +172,7 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
             wanted = 125 * rate.value * seconds
             step, size = self._step_for(analysed, wanted)
             if abs(size - wanted) > _PROMISED * wanted:
-                note = f"{rate.value:g} kbps was asked for, {8e-3 * size / seconds:.3f} is nearest"
+                note = f"{rate.value:g} kbps was asked for, {kilobits(size, seconds):.3f} is nearest"
         counted = Counted(target)
         self._write(counted, analysed, step)
         return CompressedSpeech(seconds, counted.num_bytes, step, note)
@@ -211,9 +220,11 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
             ValueError: Naming what it can.
         """
         if isinstance(rate, Step):
-            if not FINEST <= rate.exponent <= COARSEST:
-                raise ValueError(f"steps have exponents from {FINEST} to {COARSEST}, got {rate.exponent}")
+            if not (isinstance(rate.exponent, int) and FINEST <= rate.exponent <= COARSEST):
+                raise ValueError(f"steps have whole exponents from {FINEST} to {COARSEST}, got {rate.exponent}")
             return
+        if not isinstance(rate, Kbps):
+            raise ValueError(f"a codec of speech spends Kbps or a Step, not {rate}")
         if rate.cap is not None:
             raise ValueError("a cap is for frames of a neural codec: leave it out")
 
@@ -247,13 +258,16 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
 
     def _step_for(self, analysed: _Analysed, num_bytes: float) -> tuple[int, int]:
         """The step whose file is nearest to so many bytes, and its size; coarser ones make smaller files."""
+        if all(self._rounding.silent(*part, FINEST) for part in analysed.parts()):
+            return self._sized(analysed, COARSEST)
         bits: dict[int, float] = {}
         sizes: dict[int, int] = {}
         beside = 0.0  # bits that a file has beside those of its lines
 
         def expected(step: int) -> float:
             if step not in bits:
-                bits[step] = sum(map(self._rounding.bits, analysed.rounded(self._rounding, step)))
+                parts = analysed.rounded(self._rounding, step)
+                bits[step] = sum(float(self._rounding.bits(part).sum()) for part in parts)
             return (bits[step] + beside) / 8
 
         for _ in range(_TRIES):
@@ -264,11 +278,15 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
             step = min((low, high), key=lambda step: abs(expected(step) - num_bytes))
             if step in sizes:
                 break
-            counted = Counted()
-            self._write(counted, analysed, step)
-            sizes[step] = counted.num_bytes
+            sizes[step] = self._sized(analysed, step)[1]
             beside = 8 * sizes[step] - bits[step]
         return min(sizes.items(), key=lambda found: abs(found[1] - num_bytes))
+
+    def _sized(self, analysed: _Analysed, step: int) -> tuple[int, int]:
+        """A step and the bytes of its file."""
+        counted = Counted()
+        self._write(counted, analysed, step)
+        return step, counted.num_bytes
 
     def _write(self, target: BinaryWriter, analysed: _Analysed, step: int) -> None:
         with SpeechFileWriter(target, self._header(analysed.num_samples), tables=self.tables) as writer:
@@ -353,6 +371,12 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> "SpeechCodec":
         return cls(*read_speech(fetched(model_id, FILES, **options)))
+
+
+def _of_model(tables: SpeechTables, model: SpeechModel) -> bool:
+    """Whether codes stand for the same envelopes, but for rounding."""
+    books = zip(tables.books, integer_books(model.quantizer), strict=True)
+    return all(np.abs(ours - own).max() <= 1 for ours, own in books)
 
 
 def _counted(source: AudioStream, progress: Progress | None) -> Iterator[Float[Tensor, "1 _"]]:

@@ -35,7 +35,7 @@ class Envelope(nn.Module):
 
     def forward(self, lines: Float[Tensor, "*frames lines"]) -> Float[Tensor, "*frames bands"]:
         """Mean energies of bands, in octaves."""
-        return (lines.square() @ self.mean + FLOOR).log2()
+        return (lines.square() @ self.mean.to(lines.dtype) + FLOOR).log2()
 
     def energies(self, envelope: Float[Tensor, "*frames bands"]) -> Float[Tensor, "*frames lines"]:
         """Energies of lines, in octaves."""

@@ -12,6 +12,8 @@ from codeword.functional.threads import one_thread
 class LineAnalysis:
     """Samples to lines: end to end those of ``SpeechModel.analyse``, but for rounding.
 
+    Sums are made in 64 bits and rounded, so that lines do not depend on how samples are cut into blocks.
+
     Args:
         model: Whose transform.
 
@@ -45,7 +47,7 @@ class LineAnalysis:
         hop = self._model.hop
         if not count:
             return samples.new_zeros(0, hop)
-        return self._model.transform(samples[: (count + 1) * hop].unsqueeze(0))[0]
+        return self._model.transform(samples[: (count + 1) * hop].double().unsqueeze(0))[0].float()
 
 
 class LineSynthesis:

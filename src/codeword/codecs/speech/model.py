@@ -64,6 +64,8 @@ class SpeechModel(nn.Module):
         overlap: int = 160,
     ):
         super().__init__()
+        if min(parts, sample_rate) < 1:
+            raise ValueError(f"parts and sample_rate are 1 or more, got {parts} and {sample_rate}")
         bands = Bands(edges=edges)
         self.sample_rate, self.parts = sample_rate, parts
         self.transform = LappedTransform(bands.lines, overlap)
@@ -136,8 +138,8 @@ class SpeechModel(nn.Module):
         return Coded(mixture.bits(values, dead), mixture.bits(values.new_zeros(1, 1, 1), dead), energies, quantized)
 
     def encode_envelope(self, lines: Float[Tensor, "batch frames lines"]) -> Int[Tensor, "batch frames levels"]:
-        """Codes of envelopes."""
-        return self.quantizer.encode(self.envelope(lines))
+        """Codes of envelopes, which do not depend on how many frames are seen together, but for a tie in 64 bits."""
+        return self.quantizer.encode(self.envelope(lines.double()).float())
 
     def arguments(self) -> dict[str, object]:
         return {

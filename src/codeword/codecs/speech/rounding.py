@@ -4,7 +4,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 from torch import Tensor
 
 from codeword.codecs.speech.model import SpeechModel
@@ -44,6 +44,10 @@ class Rounding:
         values = rounded(lines / np.exp2(exponents / (2 * UNIT))).clip(-most, most).astype(np.int64)
         return np.concatenate([np.full((len(values), 1), step), codes, values], axis=1)
 
+    def silent(self, lines: Lines, codes: Codes, step: int) -> bool:
+        """Whether nothing would be left of lines at a step, nor at any that is greater."""
+        return not self._split(self.round(lines, codes, step))[2].any()
+
     def restore(self, frames: Frames, first: int) -> Tensor:
         """Undo :meth:`round`: lines, nearly. Frames with -1 for codes were lost and have none.
 
@@ -58,10 +62,10 @@ class Rounding:
         found[codes[:, 0] < 0] = 0.0
         return torch.from_numpy(found).float()
 
-    def bits(self, frames: Frames) -> float:
-        """Bits that the lines of frames take, nearly; those of their codes are not among them."""
+    def bits(self, frames: Frames) -> Float64[np.ndarray, " frames"]:
+        """Bits that the lines of every frame take, nearly; those of its codes are not among them."""
         steps, codes, values = self._split(frames)
-        return float(self.coder.bits(codes, values, steps[:, 0]).sum())
+        return self.coder.bits(codes, values, steps[:, 0])
 
     def message_bits(self, frames: Frames) -> int:
         """Bits of frames of one step as one message."""

@@ -8,15 +8,15 @@ from torch import Tensor
 
 from codeword.codecs.rates import Kbps, Step
 from codeword.codecs.sound import LATE
-from codeword.codecs.speech.control import StepControl
+from codeword.codecs.speech.control import HOLD, Cost, StepControl
 from codeword.codecs.speech.framing import LineAnalysis, LineSynthesis
-from codeword.codecs.speech.rounding import COARSEST, FINEST, Codes, Frames, Lines, Rounding
+from codeword.codecs.speech.rounding import COARSEST, Codes, Frames, Lines, Rounding
 from codeword.functional.bands import UNIT
 
-HOLD = 100  # frames that share a step
 _EVERY = 4  # frame of those behind is looked back upon
 _LOUDEST = 2.0**24  # sample that steps are made for
 _FIRST = -2 * UNIT  # step of the first frames, of speech as loud as usual
+_LEAST = -16 * UNIT  # step that is fine enough for silence of 16 bits
 
 
 def check_samples(block: Tensor) -> None:
@@ -27,6 +27,8 @@ def check_samples(block: Tensor) -> None:
     """
     if block.ndim != 2 or len(block) != 1:
         raise ValueError(f"a block of speech has shape (1, samples), got {tuple(block.shape)}: mix channels first")
+    if not block.is_floating_point():
+        raise ValueError(f"samples are floats with full scale 1, got {block.dtype}: divide by the type's full scale")
     if not block.isfinite().all():
         raise ValueError("samples must be finite, got a NaN or an infinity: leave it out, or send silence")
     if block.numel() and (peak := float(block.abs().max())) > _LOUDEST:
@@ -48,7 +50,8 @@ class SpeechEncoder:
 
     Args:
         rounding: Of a codec.
-        rate: What frames may cost. For a rate in kbps every 100 frames, or two seconds, have a step of their own.
+        rate: What frames may cost. For a rate in kbps every 100 frames, or two seconds, have a step of their own;
+            where something louder comes, fewer.
         overhead: Bits that go with as many frames beside their message.
 
     Attributes:
@@ -87,38 +90,49 @@ class SpeechEncoder:
         if isinstance(self._rate, Kbps):
             income = 1000 * self._rate.value * model.hop / model.sample_rate
             size = LATE * 1000 * self._rate.value
-            self._control = StepControl(income, size, first=_FIRST, range_=(FINEST, COARSEST))
+            self._control = StepControl(income, size, first=_FIRST, finest=_LEAST, coarsest=COARSEST)
         self._span: list[_Piece] = []
-        self._left = HOLD
+        self._shared = 0  # frames of the span
 
     def _round(self, lines: Tensor) -> Frames:
         found = _Piece(lines.numpy(), self._rounding.encode(lines))
         made = [self._rounding.round(*found.part(0, 0), self._step)]
         start = 0
         while start < len(lines):
-            piece = found.part(start, start + self._left)
-            made.append(self._rounding.round(*piece, self._step))
-            start, self._left = start + len(piece.lines), self._left - len(piece.lines)
-            if self._control is not None:
-                self._span.append(piece)
-            if not self._left:
-                self._settle()
+            piece = found.part(start, start + HOLD - self._shared)
+            frames = self._rounding.round(*piece, self._step)
+            kept = len(frames) if self._control is None else self._paid(frames, self._control)
+            made.append(frames[:kept])
+            start, self._shared = start + kept, self._shared + kept
+            self._span.append(piece.part(0, kept))
+            if kept < len(frames):
+                self._settle(piece.part(kept, kept + 1))
+            elif self._shared == HOLD:
+                self._settle(None)
         return np.concatenate(made)
 
-    def _settle(self) -> None:
-        """The next frames have a step of their own."""
-        self._left = HOLD
-        if self._control is None:
-            return
-        lines, codes = (np.concatenate(parts) for parts in zip(*self._span, strict=True))
+    def _paid(self, frames: Frames, control: StepControl) -> int:
+        """How many of frames may have their step."""
+        bits = self._rounding.bits(frames) + self._rounding.model.quantizer.bits_per_vector
+        return next((place for place, of_frame in enumerate(bits.tolist()) if not control.pay(of_frame)), len(frames))
+
+    def _settle(self, ahead: _Piece | None) -> None:
+        """The next frames, of which one may be known, have a step of their own."""
+        control, span = self._control, [piece for piece in self._span if len(piece.lines)]
         self._span.clear()
-        taken = self._rounding.message_bits(self._rounding.round(lines, codes, self._control.step))
-        some = _Piece(lines[::_EVERY], codes[::_EVERY])
+        self._shared = 0
+        if control is None:
+            return
+        if span:
+            lines, codes = (np.concatenate(parts) for parts in zip(*span, strict=True))
+            taken = self._overhead + self._rounding.message_bits(self._rounding.round(lines, codes, control.step))
+            some = _Piece(lines[::_EVERY], codes[::_EVERY])
+            silent = self._rounding.silent(lines, codes, _LEAST)
+            control.spend(taken, None if silent else self._cost(some, len(lines) / len(some.lines)))
+        control.choose(None if ahead is None else self._cost(ahead, 1.0))
 
-        def cost(step: int) -> float:
-            return _EVERY * self._rounding.bits(self._rounding.round(*some, step))
-
-        self._control.spend(taken + self._overhead, HOLD, cost)
+    def _cost(self, piece: _Piece, times: float) -> Cost:
+        return lambda step: times * float(self._rounding.bits(self._rounding.round(*piece, step)).sum())
 
     @property
     def _step(self) -> int:

@@ -103,7 +103,7 @@ class SpeechTask(Task[NumberedSpeech]):
     @torch.no_grad()
     def validate(self) -> Mapping[str, float]:
         """Bits and noise of a frame at several steps; ``loss`` is the mean of their sums."""
-        lines = self.model.analyse(self.held.squeeze(1))
+        lines = self.model.analyse(self.held.squeeze(1).to(self.model.band.device))
         found: dict[str, float] = {}
         for over in _STEPS:
             cost = self._cost(lines, torch.full((len(lines),), over, device=lines.device))
