@@ -59,9 +59,8 @@ def image_shipped() -> str:
     ]
     return (
         f"The model for images that comes with codeword on {result['images']} photos kept from its training, reduced "
-        "to about 1024 pixels; bits of whole files, means ± half their 95 % confidence interval.\n\n"
-        + table(["", "", "bits per pixel", "PSNR, dB", "SSIM", "MS-SSIM"], rows)
-        + f"\n{source(result)}"
+        "by whole numbers to less than 2048 pixels; bits of whole files, means ± half their 95 % confidence "
+        "interval.\n\n" + table(["", "", "bits per pixel", "PSNR, dB", "SSIM", "MS-SSIM"], rows) + f"\n{source(result)}"
     )
 
 

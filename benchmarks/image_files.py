@@ -2,10 +2,10 @@
 
     python -m benchmarks.image_files --data PICTURES
 
-Pictures are those of ``benchmarks.image_shipped``. Large images are test photos side by side. Every size has a process
-of its own, one thread: an image is read, compressed at half a bit a pixel, decompressed and written. Memory is what the
-process grows by beyond the pixels themselves. Seams: codes of tiles are compared with those of the whole image at once,
-where that fits.
+Pictures are those of ``benchmarks.image_shipped``. Large images are test photos side by side. An image is read and
+compressed at half a bit a pixel in a process of its own, decompressed and written in another, one thread. Memory is
+what a process grows by beyond the pixels themselves, its peak. Seams: codes of tiles are compared with those of the
+whole image at once, where that fits.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from codeword.data.image_files import read_image
 
 SIZES = ((1, 1), (7, 300), (640, 480), (2000, 2000), (5000, 5000), (12_500, 8_000))
 SEAMS = (2000, 2000)
+_IN, _CODES, _OUT = "in.png", "codes.cw", "out.png"
 
 
 def picture(data: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "height width channels"]:
@@ -49,26 +50,33 @@ def picture(data: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "height widt
     return canvas
 
 
-def measure(data: Path, size: tuple[int, int]) -> dict[str, Any]:
-    """Run in a fresh process."""
-    torch.set_num_threads(1)
-    codec, rate = ImageCodec.open(Path(PHOTOS)), BitsPerPixel(0.5)
-    with tempfile.TemporaryDirectory() as home:
-        names = tuple(Path(home) / name for name in ("in.png", "codes.cw", "out.png"))
-        Image.fromarray(picture(data, size)).save(names[0], compress_level=1)
-        up, coding = grown(lambda: compress_image(codec, rate, names[0], names[1], overwrite=False))
-        down, decoding = grown(lambda: decompress_image(codec, names[1], names[2], salvage=False, overwrite=False))
-        found = {"bits_per_pixel": 8 * names[1].stat().st_size / (size[0] * size[1])}
-        if size == SEAMS:
-            found |= seams(codec, names[0])
-    pixels = 3e-6 * size[0] * size[1]
-    return {
-        "compress_mb": up - pixels,
-        "decompress_mb": down - pixels,
-        "compress_cpu_seconds": coding,
-        "decompress_cpu_seconds": decoding,
-        **found,
+def prepare(home: Path, data: Path, size: tuple[int, int]) -> dict[str, float]:
+    """The image."""
+    Image.fromarray(picture(data, size)).save(home / _IN, compress_level=1)
+    return {}
+
+
+def compress(home: Path, _data: Path, size: tuple[int, int]) -> dict[str, float]:
+    """Its file of codes."""
+    codec = ImageCodec.open(Path(PHOTOS))
+    peak, seconds = grown(lambda: compress_image(codec, BitsPerPixel(0.5), home / _IN, home / _CODES, overwrite=False))
+    pixels = size[0] * size[1]
+    found = {
+        "bits_per_pixel": 8 * (home / _CODES).stat().st_size / pixels,
+        "compress_mb": peak - 3e-6 * pixels,
+        "compress_cpu_seconds": seconds,
     }
+    return found | (seams(codec, home / _IN) if size == SEAMS else {})
+
+
+def decompress(home: Path, _data: Path, size: tuple[int, int]) -> dict[str, float]:
+    """The image again."""
+    codec = ImageCodec.open(Path(PHOTOS))
+    peak, seconds = grown(lambda: decompress_image(codec, home / _CODES, home / _OUT, salvage=False, overwrite=False))
+    return {"decompress_mb": peak - 3e-6 * size[0] * size[1], "decompress_cpu_seconds": seconds}
+
+
+PARTS = {part.__name__: part for part in (prepare, compress, decompress)}
 
 
 def seams(codec: ImageCodec, path: Path) -> dict[str, float]:
@@ -88,19 +96,25 @@ def seams(codec: ImageCodec, path: Path) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--measure", nargs=2, type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--size", nargs=2, type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.measure:
-        print(json.dumps(measure(arguments.data, tuple(arguments.measure))))
+    if arguments.part is not None:
+        torch.set_num_threads(1)
+        print(json.dumps(PARTS[arguments.part](arguments.home, arguments.data, tuple(arguments.size))))
         return
     rows: list[dict[str, Any]] = []
     for width, height in SIZES:
-        command = [sys.executable, "-m", "benchmarks.image_files", "--data", str(arguments.data)]
-        run = subprocess.run(
-            [*command, "--measure", str(width), str(height)], capture_output=True, text=True, check=True
-        )
-        rows.append({"width": width, "height": height, **json.loads(run.stdout.splitlines()[-1])})
-        print(rows[-1], flush=True)
+        row: dict[str, Any] = {"width": width, "height": height}
+        with tempfile.TemporaryDirectory() as home:
+            command = [sys.executable, "-m", "benchmarks.image_files", "--data", str(arguments.data), "--home", home]
+            for part in PARTS:
+                own = [*command, "--size", str(width), str(height), "--part", part]
+                run = subprocess.run(own, capture_output=True, text=True, check=True)
+                row |= json.loads(run.stdout.splitlines()[-1])
+        rows.append(row)
+        print(row, flush=True)
     print(f"wrote {write('image_files', rows)}")
 
 

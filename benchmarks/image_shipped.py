@@ -2,7 +2,7 @@
 
     python -m benchmarks.image_shipped --root ROOT --data PICTURES                  # once; ROOT has usr/share
     python -m benchmarks.image_shipped --take MODEL --steps STEPS --data PICTURES   # make a model the shipped one
-    python -m benchmarks.image_shipped --data PICTURES                              # measure, write its card
+    python -m benchmarks.image_shipped --data PICTURES                              # measure again, write its card
 
 Pictures are the photos of ``benchmarks.pretraining_photos`` at half their size: what JPEG left in them is finer then
 than what is coded. A photo is in one split alone.
@@ -35,9 +35,10 @@ def prepare(share: Path, out: Path) -> None:
 
 def take(model: Path) -> None:
     """Write a trained model into the package, in half precision."""
+    read = read_image_model(model)
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
-    write_image(FOLDER, *read_image_model(model), half=True)
+    write_image(FOLDER, *read, half=True)
     print(f"{FOLDER}: {sum(path.stat().st_size for path in FOLDER.iterdir()) / 1e6:.2f} MB")
 
 
@@ -83,7 +84,8 @@ python -m benchmarks.image_shipped --take MODEL --data pictures
 | mate-backgrounds, plasma-workspace-wallpapers, tuxpaint-data, palapeli-data | GPL-2+ |
 | libelementary-data, libjs-jquery-backstretch | those of the packages |
 
-**Measured** on photos that are in no other split, reduced to about 1024 pixels, rates being those of whole files:
+**Measured** on photos that are in no other split, reduced by whole numbers to less than 2048 pixels; rates are those
+of whole files:
 """
 _TAIL = """
 **Not good for** drawings, text and screenshots. Photos are few, a third of them under water.
@@ -101,6 +103,8 @@ def main() -> None:
     if arguments.root is not None:
         prepare(arguments.root / "usr/share", arguments.data)
         return
+    if (arguments.take is None) != (arguments.steps is None):
+        parser.error("--take and --steps go together")
     steps = arguments.steps or json.loads((RESULTS / "image_shipped.json").read_text())["steps"]
     if arguments.take is not None:
         take(arguments.take)

@@ -1,14 +1,18 @@
 """Compress and decompress with the codec for speech as a stranger would type it."""
 
 import io
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from codeword.codecs.speech.codec import SpeechCodec
 from codeword.evaluation.audio_results import AudioEvaluation
 from contracts.speech_models import speech_codec
 
@@ -129,3 +133,58 @@ def test_rate_and_quality_of_a_model(run, net, home):
     ]:
         ran = run(f"evaluate audio {net} {SPEECH} {more}")
         assert ran.code == 2 and said in ran.err
+
+
+@pytest.mark.parametrize("written", ["-", "b.cw"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupt_ends_what_is_recorded_and_keeps_it(net, home, written, times):
+    """The first Ctrl-C waits for the recorder to end, the second for the block that comes."""
+    sound = np.random.default_rng(0).normal(0, 3000, 160_000).astype("<i2").tobytes()
+    wave = io.BytesIO()
+    soundfile.write(wave, np.zeros(0, dtype=np.int16), 16000, format="WAV", subtype="PCM_16")
+    head = bytearray(wave.getvalue())
+    head[4:8] = head[40:44] = b"\xff" * 4  # a length that nobody knows
+    command = [sys.executable, "-m", "codeword", "compress", "--model", str(net), "-", written, "--kbps", "20"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        process.stdin.write(bytes(head) + sound[:96_000])
+        process.stdin.flush()
+        while written != "-" and not list(home.glob(".*b.cw*")):
+            time.sleep(0.1)
+        first = process.stdout.read(8) if written == "-" else b""
+        time.sleep(1.0)
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        with suppress(BrokenPipeError):
+            process.stdin.write(sound[96_000:])
+        if times == 1:
+            process.stdin.close()
+        data = first + process.stdout.read()
+        said = process.stderr.read().decode()
+        assert process.wait() == 0, said
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+    if written == "-":
+        Path("b.cw").write_bytes(data)
+    codec = SpeechCodec.open(net)
+    with codec.reader(Path("b.cw")) as reader:
+        seconds = sum(block.shape[1] for block in codec.decompress(reader)) / 16000
+    assert "what was recorded is kept" in said
+    assert (times == 1 and seconds == 10.0) or (times == 2 and 0.2 < seconds < 4.0), seconds
+
+
+def test_a_pipe_that_comes_in_pieces_says_what_it_is(run, net, home):
+    run(f"compress {SPEECH} a.cw --model {net} --kbps 20")
+    data = Path("a.cw").read_bytes()
+    command = [sys.executable, "-m", "codeword", "decompress", "--model", str(net), "-", "b.wav"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(data[:20])
+        process.stdin.flush()
+        time.sleep(4.0)
+        process.stdin.write(data[20:])
+        process.stdin.close()
+        assert process.wait() == 0
+    run(f"decompress a.cw c.wav --model {net}")
+    assert Path("b.wav").read_bytes() == Path("c.wav").read_bytes()

@@ -123,3 +123,10 @@ def test_pictures_are_seen_as_compress_sees_them(tmp_path):
     white, grey = open_pictures(tmp_path, None, items=None, longest=None)
     assert (white.pixels == 255).all() and white.pixels.shape[0] == 3
     assert grey.pixels.shape[0] == 1
+
+
+def test_data_for_training_alone_is_refused(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "a.png").write_bytes(image_bytes(smooth(40, 60)))
+    with pytest.raises(ValueError, match="are for train: give a folder of others"):
+        open_pictures(tmp_path, None, items=None, longest=None)

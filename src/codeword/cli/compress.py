@@ -20,6 +20,8 @@ from codeword.cli.common import (
 if TYPE_CHECKING:
     from codeword.codecs.audio.choice import RateChoice
 
+_LIVE = 1 << 12  # samples of speech from a pipe that are waited for
+
 
 @dataclass(frozen=True)
 class Compress:
@@ -88,7 +90,8 @@ class Compress:
         rate, work = Kbps(16.4 if self.kbps is None else self.kbps), self._sounds()
         codec = SpeechCodec.open(self.model or SHIPPED / ENVELOPES)
         codec.check_rate(rate)
-        self._all(work, partial(compress_sound, codec, rate, mono=True, overwrite=self.overwrite))
+        one = partial(compress_sound, codec, rate, mono=True, overwrite=self.overwrite, live=_LIVE)
+        self._all(work, one)
 
     def _sounds(self) -> list[tuple[Path, Path]]:
         from codeword.data.audio_corpus import EXTENSIONS

@@ -40,7 +40,7 @@ class Decompress:
     bits: Literal[16, 24, 32] = 16
     """Of a sample; 32 are floats."""
     salvage: bool = False
-    """Decode what is intact of a damaged file; lost frames become silence and are reported."""
+    """Decode what is intact of a damaged file; lost frames become silence, lost rows grey, and are reported."""
     overwrite: bool = False
     """Replace existing files."""
 

@@ -4,7 +4,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -42,9 +42,33 @@ def user_errors() -> Generator[None, None, None]:
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
             raise
-        _fail(
-            ValueError("there is not enough memory for this: ask for less at once, such as fewer neighbours or lists")
-        )
+        _fail(ValueError("there is not enough memory for this: give smaller files, or ask for less at once"))
+
+
+@contextmanager
+def ending_at_interrupt() -> Generator[Callable[[], bool], None, None]:
+    """Let Ctrl-C end what comes in, not the work on it; gives whether it shall end now.
+
+    A recorder at the other end of a pipe gets the first one, too, and ends. Where none does, the second one ends what
+    comes in, and the third interrupts.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    came: list[int] = []
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) == 1:
+            _say("interrupted: what was recorded is kept; once more to end at once")
+        else:
+            signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield lambda: len(came) > 1
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

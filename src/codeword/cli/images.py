@@ -56,6 +56,8 @@ def decompress_image(codec: "ImageCodec", source: Path, out: Path, *, salvage: b
         header = reader.header
         if salvage:
             image, report = codec.salvage(reader)
+            if report.missing == ((0, header.rows),):
+                raise ValueError(f"nothing of {source} can be read: {'; '.join(map(str, report.problems))}")
             for problem in report.problems:
                 print(f"codeword: {source}: {problem}", file=sys.stderr)
             for first, last in report.missing:

@@ -4,10 +4,15 @@ import io
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from codeword.cli.common import CODES
+
+if TYPE_CHECKING:
+    from codeword.formats.container import BinaryReader
 
 Coded = Literal["audio", "image", "speech"]
 _KINDS: dict[object, Coded] = {f"codeword {kind}": kind for kind in get_args(Coded)}
@@ -40,6 +45,8 @@ def kind_of_codes(source: Path, model: Path | None, codec: Coded | None) -> Code
         if (kind := _header_kind(found)) is not None:
             if codec not in (None, kind):
                 raise ValueError(f"{found} was written by the codec {kind}, not {codec}: leave out --codec")
+            if model is not None and kind_of_model(model) not in (None, kind):
+                raise ValueError(f"{found} was written by the codec {kind}, {model} is of another: leave out --model")
             return kind
     kind = None if model is None else kind_of_model(model, codec)
     return kind or codec or "audio"  # whose codec says what is wrong
@@ -89,12 +96,61 @@ def _header_kind(path: Path) -> Coded | None:
         return None  # what reads it will say what is wrong
 
 
-def _start(path: Path) -> BinaryIO:
-    """A file of codes, or what is known of standard input without taking anything from it."""
+class _Given(io.RawIOBase):
+    """Standard input whose first bytes were read already.
+
+    Args:
+        first: Those bytes.
+        rest: What gives the others.
+    """
+
+    def __init__(self, first: bytes, rest: io.BufferedReader):
+        self._first, self._rest = first, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # pyrefly: ignore[bad-override]
+        if not self._first:
+            return self._rest.readinto1(buffer)
+        count = min(len(buffer), len(self._first))
+        buffer[:count], self._first = self._first[:count], self._first[count:]
+        return count
+
+
+class _Kept:
+    """Keeps what is read of a pipe."""
+
+    def __init__(self, pipe: io.BufferedReader):
+        self._pipe, self.read_so_far = pipe, b""
+
+    def read(self, count: int = -1, /) -> bytes:
+        data = self._pipe.read(count)
+        self.read_so_far += data
+        return data
+
+
+@contextmanager
+def _start(path: Path) -> "Iterator[BinaryReader]":
+    """A file of codes, or standard input, of which whoever reads it next finds all."""
     if str(path) != "-":
-        return path.open("rb")
+        with path.open("rb") as file:
+            yield file
+        return
     pipe = sys.stdin.buffer
-    return io.BytesIO(pipe.peek() if isinstance(pipe, io.BufferedReader) else b"")
+    if not isinstance(pipe, io.BufferedReader):
+        yield io.BytesIO()
+        return
+    if pipe.seekable():
+        start = pipe.tell()
+        yield pipe
+        pipe.seek(start)
+        return
+    kept = _Kept(pipe)
+    try:
+        yield kept
+    finally:
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(_Given(kept.read_so_far, pipe)))
 
 
 def _most(folder: Path, kinds: dict[str, Coded]) -> Coded:

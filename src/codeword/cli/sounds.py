@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -43,8 +43,11 @@ def compress_sound(
     *,
     mono: bool,
     overwrite: bool,
+    live: int = 1 << 16,
 ) -> None:
     """One recording to a file of codes; ``-`` are standard input and output.
+
+    From standard input Ctrl-C ends the recording, not the file.
 
     Args:
         codec: Which one.
@@ -54,18 +57,31 @@ def compress_sound(
         place: Of the recording among several.
         mono: Mix all channels into one.
         overwrite: Whether to replace a file.
+        live: Samples of standard input that are waited for before they are coded.
     """
+    from codeword.cli.errors import ending_at_interrupt
     from codeword.codecs.audio.choice import Compressed
     from codeword.data.audio_stream import stream_audio
     from codeword.formats.atomic import atomic_write
 
     piped, written = str(source) == "-", str(out) == "-"
-    given = sys.stdin.buffer if piped else source
-    stream = stream_audio(given, rate=codec.sample_rate, channels=1 if mono else None)
-    with stream, progress_bar(f"compressing {place}".strip(), unit=" s") as progress:
+    given, channels = sys.stdin.buffer if piped else source, 1 if mono else None
+    with ExitStack() as stack:
+        ended = stack.enter_context(ending_at_interrupt()) if piped else None
+        block = {"block": live} if piped else {}
+        stream = stack.enter_context(stream_audio(given, rate=codec.sample_rate, channels=channels, **block))
+        if ended is not None:
+            stream.end_when(ended)
+        told = stack.enter_context(progress_bar(f"compressing {place}".strip(), unit=" s"))
         if not written:
             check_output(out, overwrite=overwrite, inputs=() if piped else (source,))
         with nullcontext(sys.stdout.buffer) if written else atomic_write(out) as file:
+
+            def progress(done: float, total: float | None) -> None:
+                file.flush()  # somebody may listen
+                if told is not None:
+                    told(done, total)
+
             done = codec.compress(stream, file, rate, streaming=piped, progress=progress)
             file.flush()
     spent = f"{done.levels:.2f} of {codec.model.levels} levels" if isinstance(done, Compressed) else f"step {done.step}"

@@ -22,8 +22,7 @@ class Levels:
 class Kbps:
     """Whatever scale, depth or step brings the file to this rate.
 
-    Of a stream the rate is kept on the average: any stretch of it takes at most four seconds' worth more; with
-    quantized envelopes, unless it is louder than all before.
+    Of a stream the rate is kept on the average: any stretch of it takes at most four seconds' worth more.
 
     Attributes:
         value: Kilobits a second.

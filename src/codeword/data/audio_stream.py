@@ -12,7 +12,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -82,14 +82,20 @@ class AudioStream:
         self.channels = opened.channels if want.channels is None else want.channels
         known = opened.frames is not None
         self.frames = resampled_length(opened.frames or 0, opened.rate, self.rate) if known else None
-        self._stack = stack
+        self._stack, self._asked = stack, lambda: False
         mixed = (mix(audio, self.channels) for audio in opened.blocks)
         self._blocks = _regular(resample_blocks(mixed, opened.rate, self.rate, self.channels), want.block)
+
+    def end_when(self, asked: Callable[[], bool]) -> None:
+        """End after the block during which this becomes true, as if the source had ended there."""
+        self._asked = asked
 
     def __iter__(self) -> Iterator[Float[Tensor, "channels time"]]:
         with self._stack:
             for audio in self._blocks:
                 yield torch.from_numpy(audio)
+                if self._asked():
+                    return
 
     def __enter__(self) -> "AudioStream":
         return self

@@ -93,7 +93,7 @@ def opened_image(source: Path | io.BytesIO, name: str) -> Iterator["Image"]:
             warnings.simplefilter("ignore")
             with pillow.open(source) as image:
                 yield image
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     except FileNotFoundError as error:
         raise ImageError(f"{name} does not exist") from error
@@ -116,8 +116,9 @@ def upright_pixels(
     """
     from PIL import ImageOps
 
-    if image.mode == "F":
-        raise ImageError(f"{name} has values in floating point, of no known range: save it with 8 or 16 bits")
+    if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
+        kind = "in floating point" if image.mode == "F" else "of 32 bits"
+        raise ImageError(f"{name} has values {kind}, of no known range: save it with 8 or 16 bits")
     ImageOps.exif_transpose(image, in_place=True)
     seen = _eight_bits(_on_white(image) if on_white and image.has_transparency_data else image)
     if channels is not None:

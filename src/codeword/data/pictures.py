@@ -26,7 +26,8 @@ class Pictures(Sequence[Tensor]):
         listing: Of images.
         channels: 1 for grey, 3 for colour.
         least: Height and width that every picture has at least.
-        longest: Pixels of the longer side at most, as long as both are at least ``least``; ``None`` reduces nothing.
+        longest: Pixels of the longer side, or nearly twice as many, as long as both are at least ``least``;
+            ``None`` reduces nothing.
         kept: Bytes that are kept in memory; pictures beyond are decoded every time.
 
     Attributes:
@@ -70,7 +71,7 @@ class Pictures(Sequence[Tensor]):
     def _picture(self, number: int) -> UInt8[Tensor, "channels height width"]:
         if number in self._known:
             return self._known[number]
-        picture = self._fitted(read_image(self._items[number], channels=self._channels))
+        picture = self._fitted(read_image(self._items[number], channels=self._channels, on_white=True))
         if picture.numel() <= self._room:
             self._room -= picture.numel()
             self._known[number] = picture

@@ -99,7 +99,7 @@ def evaluate(
         for kbps in PEERS[name].rates_near(measures.peer_kbps)
     ]
     clips, unread = _measure(recordings, tallies, Scorer(measures.metrics, rate), progress)
-    places = {name: place for place, name in enumerate(("variable", "constant", *there))}
+    places = {name: place for place, name in enumerate(("variable", "constant", "lines", *there))}
     points = [tally.point() for tally in tallies if not tally.failure]
     points.sort(key=lambda point: (places[point.system if point.kind == "peer" else point.kind], point.kbps.mean))
     return AudioEvaluation(

@@ -57,8 +57,9 @@ def chosen_points(evaluation: AudioEvaluation) -> list[Point]:
     Variable depth from the lowest rate to the highest, constant depth at the rates next to those in between, and of
     two peers the rate next to the model's highest.
     """
-    ours = {kind: [point for point in evaluation.points if point.kind == kind] for kind in ("variable", "constant")}
-    most = ours["variable"] or ours["constant"]
+    kinds = ("variable", "constant", "lines")
+    ours = {kind: [point for point in evaluation.points if point.kind == kind] for kind in kinds}
+    most = ours["variable"] or ours["constant"] or ours["lines"]
     found = [most[place] for place in spread(len(most), VARIABLE)]
     if ours["variable"]:
         found += [_nearest(ours["constant"], point) for point in found[1:-1] if ours["constant"]]

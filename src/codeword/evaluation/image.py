@@ -228,7 +228,7 @@ def coded_by(name: str, quality: int, pixels: UInt8[Tensor, "channels height wid
 
 def _usual(codec: ImageCodec) -> tuple[ImageRate, ...]:
     levels = codec.model.levels
-    depths = tuple(Levels(count) for count in sorted({1, 2, *range(4, levels, 4), levels} & set(range(1, levels + 1))))
+    depths = tuple(Levels(count) for count in sorted({1, 2, *range(4, levels, 4), levels} & set(codec.counts)))
     if codec.model.importance is None:
         return depths
     least, most = codec.model.allocation.scales

@@ -52,7 +52,7 @@ class HeldPictures:
 
 
 def open_pictures(path: Path, channels: int | None, *, items: int | None, longest: int | None) -> HeldPictures:
-    """The images of a data set that are for test, or all where nothing says.
+    """The images of a data set that are for test, or those of which nothing says what they are for.
 
     Args:
         path: A folder of images or any other data set of them.
@@ -65,7 +65,9 @@ def open_pictures(path: Path, channels: int | None, *, items: int | None, longes
     """
     listing = list_images(path).not_empty()
     known = {item.split for item in listing.items}
-    chosen = [item for item in listing.items if item.split == "test" or "test" not in known]
+    chosen = [item for item in listing.items if item.split == "test" or ("test" not in known and not item.split)]
+    if not chosen:
+        raise ValueError(f"all images of {path} are for {' or '.join(sorted(known))}: give a folder of others")
     if items is not None:
         chosen = [chosen[place] for place in spread(len(chosen), items)]
     return HeldPictures(tuple(chosen), channels, longest, tuple(map(str, listing.bad)))

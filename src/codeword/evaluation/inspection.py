@@ -14,7 +14,9 @@ from safetensors import SafetensorError, safe_open
 
 from codeword.codecs.audio.codec import AudioCodec
 from codeword.codecs.audio.storage import SPEECH, located, read_tables
+from codeword.codecs.folders import read_frame_tables
 from codeword.codecs.image.codec import ImageCodec
+from codeword.codecs.image.storage import PHOTOS
 from codeword.codecs.image.storage import located as located_image
 from codeword.codecs.sound import kilobits
 from codeword.codecs.speech.codec import SpeechCodec
@@ -33,6 +35,7 @@ from codeword.formats.errors import FormatError
 from codeword.formats.fields import short_fingerprint
 from codeword.formats.image import KIND as IMAGE
 from codeword.formats.image import ImageFileReader
+from codeword.formats.image_payload import ImageHeader
 from codeword.formats.inspection import inspect
 from codeword.formats.speech import KIND as SPEECH_FILE
 from codeword.formats.speech import SpeechFileReader
@@ -100,9 +103,10 @@ def _container(path: Path, tables: FrameTables | None) -> PathReport:
         found = inspect(path)
         described = [f"{name}: {value}" for name, value in found.header.items()]
         if found.kind == AUDIO:
-            tables = tables or _shipped_tables(AudioHeader.from_fields(found.header))
+            tables = tables or _shipped_tables(AudioHeader.from_fields(found.header).tables)
             described = list(_audio(inspect_audio(path, tables), 8 * found.payload_bytes / 1000))
         if found.kind == IMAGE:
+            tables = tables or _shipped_tables(ImageHeader.from_fields(found.header).tables)
             described = list(_image(path, tables, found.file_bytes))
         if found.kind == SPEECH_FILE:
             described = list(_speech(path, found.file_bytes))
@@ -127,9 +131,10 @@ def _container(path: Path, tables: FrameTables | None) -> PathReport:
     return PathReport(tuple(lines), found.intact)
 
 
-def _shipped_tables(header: AudioHeader) -> FrameTables | None:
-    tables = read_tables(Path(SPEECH))
-    return tables if tables and header.tables == short_fingerprint(tables.fingerprint()) else None
+def _shipped_tables(wanted: str | None) -> FrameTables | None:
+    """Those with this fingerprint, of a model that comes with the package."""
+    shipped = (read_tables(Path(SPEECH)), read_frame_tables(located_image(Path(PHOTOS))))
+    return next((tables for tables in shipped if tables and wanted == short_fingerprint(tables.fingerprint())), None)
 
 
 def _audio(found: AudioInspection, payload_kbits: float) -> Iterator[str]:

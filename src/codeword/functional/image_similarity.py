@@ -76,7 +76,7 @@ def ms_ssim(
         x: Images, 11 x 2 ** (scales - 1) pixels high and wide at least: 176 for all five.
         y: The same, in other words.
         peak: The greatest value a pixel may have; 0 is the least.
-        scales: How many of the five scales; the exponents of fewer are divided by their sum.
+        scales: How many of the five scales; exponents are divided by their sum, which is 1.0001 for all five.
 
     Raises:
         ValueError: If an image is smaller.

@@ -16,7 +16,7 @@ from codeword.codecs.image.transform import ImageTransform
 from codeword.codecs.rates import Levels, Scale
 from codeword.formats.errors import FormatError
 from codeword.formats.image import ImageFileReader, ImageFileWriter
-from codeword.quantizers import ProductQuantizer, VectorQuantizer
+from codeword.quantizers import ProductQuantizer, ResidualQuantizer, VectorQuantizer
 from contracts.image_models import PATCH, image_codec, residual, smooth
 
 
@@ -115,6 +115,12 @@ def test_a_quantizer_without_levels_to_leave_out_is_a_codec_of_one_rate():
     done, data = written(codec, image, Levels(2))
     assert done.note == ""
     assert codec.decompress(ImageFileReader(io.BytesIO(data))).shape == image.shape
+    assert written(codec, image, BitsPerPixel(0.01))[0].levels == 2
+    with pytest.raises(ValueError, match="codes of a ProductQuantizer stand together, 2 levels: got 1"):
+        written(codec, image, Levels(1))
+    parts = [ResidualQuantizer([VectorQuantizer(8, 16) for _ in range(2)]) for _ in range(2)]
+    with pytest.raises(ValueError, match="2 gates for 4 levels: importance needs a residual quantizer"):
+        ImageModel(3, PATCH, ProductQuantizer(parts), importance=8)
     with pytest.raises(ValueError, match="levels to leave out"):
         ImageModel(3, PATCH, ProductQuantizer([VectorQuantizer(8, 16) for _ in range(2)]), importance=8)
 
@@ -123,8 +129,6 @@ def test_what_the_model_cannot_spend_is_refused_before_a_byte_is_written(codec):
     for rate, message in [
         (Scale(0.5), "scales lie between 1 and 24"),
         (Levels(5), "choose 1 to 4, got 5"),
-        (BitsPerPixel(0.0), "is positive"),
-        (BitsPerPixel(float("nan")), "is positive"),
     ]:
         file = io.BytesIO()
         with pytest.raises(ValueError, match=message):
@@ -132,6 +136,9 @@ def test_what_the_model_cannot_spend_is_refused_before_a_byte_is_written(codec):
         assert not file.getvalue()
     with pytest.raises(ValueError, match="1 or 3 channels"):
         codec.compress(torch.zeros(4, 8, 8, dtype=torch.uint8), io.BytesIO(), Levels(1))
+    for value in (0.0, float("nan")):
+        with pytest.raises(ValueError, match="is positive"):
+            BitsPerPixel(value)
 
 
 def test_damage_is_named_and_the_rest_salvaged(codec):

@@ -133,6 +133,8 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
         """
         counter = GridCounter(self.model.quantizer.sizes, variable_depth=self.model.importance is not None)
         scales = list(scales)
+        if self.model.importance is not None and not scales:
+            raise ValueError("a model of variable depth learns tables at the scales in use: give one at least")
         for number, image in enumerate(images):
             codes, importance = _numpy(self.transform.encode(image))
             if importance is not None:
@@ -151,12 +153,14 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
             rate: What to spend.
 
         Raises:
-            ValueError: If the rate does not suit the model.
+            ValueError: If the rate does not suit the model, or this is no image.
         """
         self.check_rate(rate)
+        if image.dtype != torch.uint8:
+            raise ValueError(f"pixels are bytes, got {image.dtype}: make them so with codecs.image.training.to_bytes")
+        if image.ndim != 3 or 0 in image.shape or image.shape[0] not in (1, 3):
+            raise ValueError(f"an image has 1 or 3 channels and a pixel at least, got shape {tuple(image.shape)}")
         channels, height, width = image.shape
-        if 0 in image.shape or channels not in (1, 3):
-            raise ValueError(f"an image has 1 or 3 channels and a pixel at least, got {tuple(image.shape)}")
         header = ImageHeader(
             model=short_fingerprint(self.fingerprint),
             width=width,
@@ -216,6 +220,9 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
             return
         varies = self.model.importance is not None
         check_depth(rate, self.model.levels, self.model.allocation.check_scale if varies else None)
+        if isinstance(rate, Levels) and rate.count not in self.counts:
+            name = type(self.model.quantizer).__name__
+            raise ValueError(f"codes of a {name} stand together, {self.model.levels} levels: got {rate.count}")
 
     def check_reader(self, reader: ImageFileReader) -> None:
         """Refuse a file of another model.
@@ -225,6 +232,12 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
             FormatError: If it claims what this model does not write.
         """
         check_model(reader.header, self.fingerprint, step=self.model.step, sizes=self.model.quantizer.sizes)
+
+    @property
+    def counts(self) -> range:
+        """Constant depths that there are: codes that do not refine one another stand all together."""
+        levels = self.model.levels
+        return range(1 if self.model.quantizer.gates == levels else levels, levels + 1)
 
     def _image(
         self, codes: Int64[np.ndarray, "rows columns levels"], header: ImageHeader
@@ -251,9 +264,9 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
                 pixels = header.width * header.height
                 bits = int(value * pixels)
                 if coded.importance is None:
-                    sizes = [self._size(header, coded, depth) for depth in range(1, levels + 1)]
-                    depth = depth_for_bits(sizes, bits)
-                    return depth, _note(value, pixels, sizes[depth - 1], (sizes[0], sizes[-1]))
+                    sizes = [self._size(header, coded, depth) for depth in self.counts]
+                    place = depth_for_bits(sizes, bits) - 1
+                    return self.counts[place], _note(value, pixels, sizes[place], (sizes[0], sizes[-1]))
                 found = scale_for_bits(
                     coded.importance,
                     levels,

@@ -60,6 +60,8 @@ class ImageModel(nn.Module):
         surrogate: Surrogate | None = None,
     ):
         super().__init__()
+        if channels not in (1, 3):
+            raise ValueError(f"images have 1 channel or 3, got {channels}")
         self.channels, self.layout = channels, layout or ResidualLayout()
         self.quantizer = quantizer or VectorQuantizer(self.layout.latent, 256)
         if self.quantizer.dim != self.layout.latent:
@@ -73,6 +75,11 @@ class ImageModel(nn.Module):
         self.allocation = Allocation(self.quantizer.gates, surrogate)
         if importance is not None:
             check_gates(self.quantizer)
+            if self.quantizer.gates != self.quantizer.levels:
+                raise ValueError(
+                    f"{self.quantizer.gates} gates for {self.quantizer.levels} levels: importance needs a residual "
+                    "quantizer of single codebooks"
+                )
 
     @property
     def step(self) -> int:

@@ -33,9 +33,15 @@ def seed(
         model: For which ``can_seed`` holds; its networks add nothing yet.
         batches: Images from 0 to 1, of sides that are multiples of the step; some ten thousand patches are enough.
         steps: Passes of k-means for every level.
+
+    Raises:
+        ValueError: If the model is another one, or there are no such images.
     """
-    encoder, decoder = model.encoder, model.decoder
-    assert isinstance(encoder, PatchEncoder) and isinstance(decoder, PatchDecoder)
+    encoder, decoder, batches = model.encoder, model.decoder, list(batches)
+    if not (can_seed(model) and isinstance(encoder, PatchEncoder) and isinstance(decoder, PatchDecoder)):
+        raise ValueError("only a model with a PatchLayout and a residual quantizer starts as a transform codec")
+    if not batches or any(side % model.step for batch in batches for side in batch.shape[-2:]):
+        raise ValueError(f"give one batch at least, of images whose sides are multiples of {model.step}")
     patches = torch.cat([rearrange(encoder.patches(batch - 0.5), "b v h w -> (b h w) v") for batch in batches])
     _, axes = torch.linalg.eigh(patches.double().t() @ patches.double())
     axes = axes.flip(1)[:, : model.layout.latent].t().float()

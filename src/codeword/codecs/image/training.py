@@ -17,6 +17,7 @@ from codeword.training.task import StepResult, Task
 
 _TOGETHER = 256  # held-out images at a time
 _LEAST = 1e-6  # added to a relative error: 60 dB
+_BEST = 60.0  # dB that an image counts at most: some come back as they were
 _SHARES = (0.5, 1.0, 2.0, 4.0)  # scales that validation looks at, in levels
 
 
@@ -144,8 +145,8 @@ def measured(
         scale: Variable depth at this scale; all levels if not given.
 
     Returns:
-        ``loss``, the mean squared error; ``psnr`` and ``ssim``; ``levels``, how many a latent spends; of every level
-        ``used``, the share of codewords that occur, and ``perplexity``.
+        ``loss``, the mean squared error; ``psnr``, at most 60 dB, and ``ssim``; ``levels``, how many a latent spends;
+        of every level ``used``, the share of codewords that occur, and ``perplexity``.
     """
     device = next(model.parameters()).device
     sums, codes = torch.zeros(3, dtype=torch.float64), list[Tensor]()
@@ -158,7 +159,7 @@ def measured(
         codes.append(model.quantizer.encode(latents, depth).cpu())
         made = from_bytes(to_bytes(model.decode(codes[-1].to(device), (part.shape[-2], part.shape[-1]))))
         error = (made - real).square().mean((1, 2, 3))
-        figures = [error, psnr(made, real), ssim(made, real)]
+        figures = [error, psnr(made, real).clamp_max(_BEST), ssim(made, real)]
         sums += torch.stack([figure.double().sum().cpu() for figure in figures])
     loss, peak, alike = (sums / len(images)).tolist()
     levels = zip(torch.cat(codes).unbind(-1), model.quantizer.sizes, strict=True)
