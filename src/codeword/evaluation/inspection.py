@@ -159,7 +159,7 @@ def _audio(found: AudioInspection, payload_kbits: float) -> Iterator[str]:
 
 def _speech(path: Path, file_bytes: int) -> Iterator[str]:
     with SpeechFileReader(path) as reader:
-        header, samples = reader.header, reader.num_samples
+        header, samples = reader.header, reader.num_samples or 0
     yield f"model: {header.model}, tables {header.tables}"
     seconds = samples / header.sample_rate
     yield f"length: {seconds:.3f} seconds at {header.sample_rate} Hz, 1 channel"
