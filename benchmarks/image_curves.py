@@ -29,7 +29,7 @@ COLOURS = {
 
 
 def draw(rows: list[dict[str, Any]], out: Path) -> None:
-    """Means over seeds: a column for every size, two rows of each form."""
+    """Means over seeds that have curves: a column for every size, two rows of each form."""
     mpl.rcParams |= {"svg.hashsalt": "codeword", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     sizes, forms = (sorted({row[name] for row in rows}) for name in ("bits", "form"))
     shape = (2 * len(forms), len(sizes))
@@ -51,7 +51,7 @@ def draw(rows: list[dict[str, Any]], out: Path) -> None:
 
 def _lines(axes: Axes, rows: list[dict[str, Any]], name: str, shown: Any) -> None:
     for method, colour in COLOURS.items():
-        curves = [shown(np.array(row["curves"][name])) for row in rows if row["method"] == method]
+        curves = [shown(np.array(row["curves"][name])) for row in rows if row["method"] == method and "curves" in row]
         if curves:
             steps = EVERY * np.arange(1, len(curves[0]) + 1)
             axes.plot(steps, np.mean(curves, 0), color=colour, label=method, linewidth=1.5)

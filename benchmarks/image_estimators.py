@@ -60,6 +60,7 @@ from codeword.training.loop_config import LoopConfig, Precision
 
 SIDE, BATCH, UPDATES = 32, 32, (5_000, 10_000, 15_000)
 SEEDED = 1024  # images that codebooks start from
+HELD = 1000  # images that curves are measured on
 SCALES = (4, 6, 8)  # by which photos are reduced
 MOST = 300  # crops of a photo
 SPLITS = ("train", "val", "test")
@@ -174,17 +175,22 @@ def splits(data: Path) -> dict[str, UInt8[Tensor, "items channels height width"]
     return {"train": every["train"][:-5000], "val": every["train"][-5000:], "test": every["test"]}
 
 
+def spread(images: Tensor, count: int) -> UInt8[Tensor, "some channels height width"]:
+    """So many images, from all photos."""
+    return images[:: max(1, len(images) // count)][:count]
+
+
 def cell(
     images: Mapping[str, Tensor], quantizer: Quantizer, seed: int, folder: Path, protocol: Protocol = CROPS
 ) -> tuple[dict[str, Any], ImageModel]:
     """One training: the test figures after every number of updates, and the curves of validation; and the model."""
     torch.manual_seed(seed)
     model = ImageModel(3, protocol.layout, quantizer).to(memory_format=torch.channels_last)
-    some = images["train"][:: len(images["train"]) // SEEDED][:SEEDED]
+    some = spread(images["train"], SEEDED)
     with torch.no_grad():
         codeword.seed(model.quantizer, model.analyse(from_bytes(some)).latents)
     data = ImageCrops(images["train"], None, BATCH, seed=seed, mirrored=False)
-    task = ImageTask(model, data, ImageTraining(), held=images["val"][:1000])
+    task = ImageTask(model, data, ImageTraining(), held=spread(images["val"], HELD))
     figures: list[dict[str, float]] = []
     for updates in UPDATES:
         loop = LoopConfig(
