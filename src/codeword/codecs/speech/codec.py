@@ -15,10 +15,10 @@ from codeword.codecs.folders import FILES
 from codeword.codecs.rates import Kbps, Step
 from codeword.codecs.sound import Progress, SalvagedSound, check_stretch, kilobits, missed
 from codeword.codecs.speech.control import HOLD
-from codeword.codecs.speech.export import integer_books
+from codeword.codecs.speech.export import belongs
 from codeword.codecs.speech.framing import LineAnalysis
 from codeword.codecs.speech.model import SpeechModel
-from codeword.codecs.speech.rounding import COARSEST, FINEST, Codes, Frames, Lines, Rounding
+from codeword.codecs.speech.rounding import COARSEST, FINEST, PART, Analysed, Frames, Rounding
 from codeword.codecs.speech.storage import fingerprint, located, read_speech, write_speech
 from codeword.codecs.speech.streaming import SpeechDecoder, SpeechEncoder, check_samples
 from codeword.data.audio_stream import AudioStream
@@ -32,7 +32,6 @@ from codeword.quantizers.storage import card, fetched
 
 SpeechRate: TypeAlias = Kbps | Step
 _PROMISED = 0.01  # a rate that is met worse than this is noted
-_PART = 1000  # frames that are rounded at once, so that those of hours are never there together
 _TRIES = 4  # files that are measured before the nearest one is written
 _OVERHEAD = 8 * (CHUNK_HEAD.size + CRC.size + ENTRY.size + 6)  # bits of a chunk of a stream, beside its message
 
@@ -56,22 +55,6 @@ class CompressedSpeech(NamedTuple):
     def kbps(self) -> float:
         """Of the file, headers included; 0 for no signal."""
         return kilobits(self.num_bytes, self.seconds)
-
-
-class _Analysed(NamedTuple):
-    """A signal before its step is chosen."""
-
-    lines: Lines
-    codes: Codes
-    num_samples: int
-
-    def parts(self) -> Iterator[tuple[Lines, Codes]]:
-        for start in range(0, len(self.lines), _PART):
-            yield self.lines[start : start + _PART], self.codes[start : start + _PART]
-
-    def rounded(self, rounding: Rounding, step: int) -> Iterator[Frames]:
-        for part in self.parts():
-            yield rounding.round(*part, step)
 
 
 _CARD = card(
@@ -101,8 +84,7 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
 
     def __init__(self, model: SpeechModel, tables: SpeechTables):
         self.model, self.tables = model.cpu().eval(), tables
-        alike = tables.sizes == model.quantizer.sizes and tables.bands == model.envelope.bands
-        if not alike or not _of_model(tables, model):
+        if not belongs(tables, model):
             raise ValueError("these tables belong to another model: export them with export(model, signals)")
         self._rounding = Rounding(self.model, tables)
         self.fingerprint = fingerprint(model)
@@ -210,7 +192,7 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
         """
         self.check_reader(reader)
         frames, report = reader.salvage()
-        parts = (_sound(frames[start : start + _PART]) for start in range(0, len(frames), _PART))
+        parts = (_sound(frames[start : start + PART]) for start in range(0, len(frames), PART))
         return SalvagedSound(_cut(map(self.decoder().push, parts), reader.header.num_samples), report)
 
     def check_rate(self, rate: SpeechRate) -> None:
@@ -238,7 +220,7 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
         rate, lines, sizes = self.model.sample_rate, self.model.hop, self.tables.sizes
         check_model(reader.header, self.fingerprint, sample_rate=rate, lines=lines, sizes=sizes)
 
-    def _analyse(self, blocks: Iterable[Float[Tensor, "1 _"]]) -> _Analysed:
+    def _analyse(self, blocks: Iterable[Float[Tensor, "1 _"]]) -> Analysed:
         # One growing buffer each: hours of small arrays would tear the heap apart.
         lines, codes, analysis = BytesIO(), BytesIO(), LineAnalysis(self.model)
 
@@ -250,13 +232,13 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
             check_samples(block)
             keep(analysis.push(block[0]))
         keep(analysis.finish())
-        return _Analysed(
+        return Analysed(
             np.frombuffer(lines.getbuffer(), np.float32).reshape(-1, self.model.hop),
             np.frombuffer(codes.getbuffer(), np.int64).reshape(-1, len(self.tables.sizes)),
             analysis.num_samples,
         )
 
-    def _step_for(self, analysed: _Analysed, num_bytes: float) -> tuple[int, int]:
+    def _step_for(self, analysed: Analysed, num_bytes: float) -> tuple[int, int]:
         """The step whose file is nearest to so many bytes, and its size; coarser ones make smaller files."""
         if all(self._rounding.silent(*part, FINEST) for part in analysed.parts()):
             return self._sized(analysed, COARSEST)
@@ -282,13 +264,13 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
             beside = 8 * sizes[step] - bits[step]
         return min(sizes.items(), key=lambda found: abs(found[1] - num_bytes))
 
-    def _sized(self, analysed: _Analysed, step: int) -> tuple[int, int]:
+    def _sized(self, analysed: Analysed, step: int) -> tuple[int, int]:
         """A step and the bytes of its file."""
         counted = Counted()
         self._write(counted, analysed, step)
         return step, counted.num_bytes
 
-    def _write(self, target: BinaryWriter, analysed: _Analysed, step: int) -> None:
+    def _write(self, target: BinaryWriter, analysed: Analysed, step: int) -> None:
         with SpeechFileWriter(target, self._header(analysed.num_samples), tables=self.tables) as writer:
             for frames in analysed.rounded(self._rounding, step):
                 writer.write(frames)
@@ -331,8 +313,8 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
         begin, end = first // model.hop, model.num_frames(last)
         decoder = SpeechDecoder(self._rounding, begin)
         skip, left = first - begin * model.hop, last - first
-        for at in range(begin, end, _PART):
-            made = decoder.push(_sound(reader.read(at, min(at + _PART, end))))
+        for at in range(begin, end, PART):
+            made = decoder.push(_sound(reader.read(at, min(at + PART, end))))
             block = made[:, skip:][:, :left]
             skip, left = max(0, skip - made.shape[-1]), left - block.shape[-1]
             if block.shape[-1]:
@@ -371,12 +353,6 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> "SpeechCodec":
         return cls(*read_speech(fetched(model_id, FILES, **options)))
-
-
-def _of_model(tables: SpeechTables, model: SpeechModel) -> bool:
-    """Whether codes stand for the same envelopes, but for rounding."""
-    books = zip(tables.books, integer_books(model.quantizer), strict=True)
-    return all(np.abs(ours - own).max() <= 1 for ours, own in books)
 
 
 def _counted(source: AudioStream, progress: Progress | None) -> Iterator[Float[Tensor, "1 _"]]:

@@ -54,3 +54,11 @@ def integer_books(quantizer: Quantizer) -> tuple[Int64[np.ndarray, "_ bands"], .
     if not torch.allclose(parts.sum(0), quantizer.decode(some), atol=1e-3):
         raise ValueError(f"envelopes must be sums of codewords, those of a {type(quantizer).__name__} are not")
     return tuple((UNIT * book).round().long().numpy() for book in books)
+
+
+def belongs(tables: SpeechTables, model: SpeechModel) -> bool:
+    """Whether tables are those of a model: codes stand for the same envelopes, but for rounding."""
+    if tables.sizes != model.quantizer.sizes or tables.bands != model.envelope.bands:
+        return False
+    books = zip(tables.books, integer_books(model.quantizer), strict=True)
+    return all(np.abs(ours - own).max() <= 1 for ours, own in books)

@@ -1,6 +1,7 @@
 """Lines to integers and back, under the envelopes that codes stand for."""
 
-from typing import TypeAlias
+from collections.abc import Iterator
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from codeword.functional.bands import UNIT, restored, rounded, step_exponents
 from codeword.functional.threads import one_thread
 
 COARSEST, FINEST = 24 * UNIT, -40 * UNIT  # exponents of steps
+PART = 1000  # frames that are rounded at once, so that those of hours are never there together
 Lines: TypeAlias = Float32[np.ndarray, "frames lines"]
 Codes: TypeAlias = Int64[np.ndarray, "frames levels"]
 Frames: TypeAlias = Int64[np.ndarray, "frames numbers"]
@@ -75,3 +77,27 @@ class Rounding:
     def _split(self, frames: Frames) -> tuple[Int64[np.ndarray, "frames 1"], Codes, Int64[np.ndarray, "frames lines"]]:
         steps, codes, values = np.split(frames, [1, 1 + len(self.coder.tables.sizes)], axis=1)
         return steps, codes, values
+
+
+class Analysed(NamedTuple):
+    """A signal before its step is chosen.
+
+    Attributes:
+        lines: Of all frames.
+        codes: Of their envelopes.
+        num_samples: Length of the signal.
+    """
+
+    lines: Lines
+    codes: Codes
+    num_samples: int
+
+    def parts(self) -> Iterator[tuple[Lines, Codes]]:
+        """Frames, some at a time."""
+        for start in range(0, len(self.lines), PART):
+            yield self.lines[start : start + PART], self.codes[start : start + PART]
+
+    def rounded(self, rounding: Rounding, step: int) -> Iterator[Frames]:
+        """What a file has in their place at a step."""
+        for part in self.parts():
+            yield rounding.round(*part, step)
