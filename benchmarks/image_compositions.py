@@ -87,7 +87,7 @@ def main() -> None:
         def trained(method: str, bits: int, seed: int) -> dict[str, Any]:
             row, model = cell(images, quantizer(method, bits, seed), seed, RUNS / f"{method}-{bits}-{seed}")
             cost = METHODS[method](2 ** (bits // LEVELS))
-            return {"figures": row["figures"], "wmops": cost, "encoding": seconds(model, images["test"][:256])}
+            return row | {"wmops": cost, "encoding": seconds(model, images["test"][:256])}
 
         names = [
             {"method": method, "bits": bits, "seed": seed}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from codeword.data.audio_errors import AudioError
 from codeword.data.audio_files import audio_info, read_audio
 from codeword.data.audio_resample import mix, resample, resample_blocks, resampled_length
-from codeword.data.audio_stream import stream_audio
+from codeword.data.audio_stream import stream_audio, stream_samples
 from codeword.data.audio_writer import AudioWriter
 from contracts.audio_samples import MEDIA, SNDFILE, SPEECH, pipe, signal, write
 
@@ -202,6 +202,51 @@ def test_no_samples_give_no_blocks(suffix, tmp_path):
 def test_settings_are_at_least_1(setting):
     with pytest.raises(ValueError, match=setting):
         stream_audio(SPEECH, **{setting: 0})
+
+
+@pytest.mark.parametrize("kind", [torch.from_numpy, np.asarray, np.float64], ids=["torch", "numpy", "64 bits"])
+def test_samples_of_the_caller_are_a_stream(kind):
+    whole = read_audio(SPEECH)[:, :30001]
+    given = (kind(part.numpy()) for part in whole.split(441, 1))
+    stream = stream_samples(given, 16000, rate=8000, channels=2, block=777)
+    assert (stream.source_rate, stream.source_channels, stream.frames) == (16000, 1, None)
+    found = list(stream)
+    assert {block.shape for block in found[:-1]} == {(2, 777)}
+    wanted = resample(mix(whole.numpy(), 2), 16000, 8000)
+    assert np.abs(torch.cat(found, 1).numpy() - wanted).max() <= STREAMED
+
+
+def test_samples_are_taken_as_they_come():
+    def microphone():
+        for number in range(100):
+            taken.append(number)
+            yield torch.zeros(1, 160)
+
+    taken = []
+    blocks = iter(stream_samples(microphone(), 16000, block=320))
+    next(blocks)
+    assert len(taken) == 2
+
+
+@pytest.mark.parametrize(
+    ("second", "says"),
+    [
+        (torch.zeros(2, 9), r"\(1, time\).*\(2, 9\)"),
+        (torch.zeros(9), r"\(1, time\).*\(9,\)"),
+        (np.zeros((1, 9), np.int16), "int16"),
+        (torch.full((1, 9), torch.nan), "frame 5 of channel 0"),
+    ],
+)
+def test_other_blocks_of_samples_are_refused(second, says):
+    with pytest.raises(ValueError, match=says):
+        joined(stream_samples(iter([torch.zeros(1, 5), second]), 16000))
+
+
+def test_no_samples_are_refused():
+    with pytest.raises(AudioError, match="no block"):
+        stream_samples([], 16000)
+    with pytest.raises(ValueError, match="source_rate"):
+        stream_samples([torch.zeros(1, 5)], 0)
 
 
 def test_memory_does_not_grow_with_length(tmp_path):

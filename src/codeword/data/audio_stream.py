@@ -1,8 +1,9 @@
-"""Audio that passes by in blocks, in constant memory: from a file, or from a pipe that cannot seek.
+"""Audio that passes by in blocks, in constant memory: from a file, from a pipe that cannot seek, or from the caller.
 
 ::
 
-    path ───────► libsndfile or PyAV ──┐
+    samples ───────────────────────────┐
+    path ───────► libsndfile or PyAV ──┤
     pipe, WAV ──► its chunks in order ─┼─► blocks ─► mix ─► resample ─► blocks of one size
     pipe, FLAC ─► libsndfile, forward ─┤
     pipe, other ► temporary file ──────┘
@@ -14,6 +15,8 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Protocol, cast, runtime_checkable
@@ -53,12 +56,18 @@ class _Opened(NamedTuple):
     blocks: Iterator[npt.NDArray[np.float32]]
 
 
-class _Want(NamedTuple):
-    """What the caller of ``stream_audio`` asked for."""
+@dataclass(frozen=True)
+class _Want:
+    """What the caller asked for."""
 
     rate: int | None
     channels: int | None
     block: int
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be 1 or more, got {value}")
 
     def at_once(self, rate: int) -> int:
         """Frames of a source that make a block: more are not waited for."""
@@ -66,7 +75,7 @@ class _Want(NamedTuple):
 
 
 class AudioStream:
-    """Blocks of a source, one after the other; made by ``stream_audio``. It closes at its end or as a context manager.
+    """Blocks of a source, one after the other; made by ``stream_audio`` or ``stream_samples``. It closes at its end or as a context manager.
 
     Attributes:
         rate: Frames per second of the blocks.
@@ -128,11 +137,8 @@ def stream_audio(
     Raises:
         AudioError: In one line: missing, no audio, truncated, a NaN; the last two while the blocks are read.
     """
-    for name, value in {"rate": rate, "channels": channels, "block": block}.items():
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be 1 or more, got {value}")
-    stack = ExitStack()
     want = _Want(rate, channels, block)
+    stack = ExitStack()
     try:
         if isinstance(source, (str, os.PathLike)):
             path = readable(source)
@@ -152,6 +158,47 @@ def stream_audio(
     except BaseException:
         stack.close()
         raise
+
+
+def stream_samples(
+    blocks: Iterable[Float[Tensor, "channels time"] | Float[np.ndarray, "channels time"]],
+    source_rate: int,
+    *,
+    rate: int | None = None,
+    channels: int | None = None,
+    block: int = 1 << 16,
+) -> AudioStream:
+    """Samples that come in blocks of any length, as from a microphone, as a stream like that of a file.
+
+    Args:
+        blocks: Floats with full scale 1; all have as many channels as the first one, for which this waits.
+        source_rate: Their frames per second.
+        rate: Frames per second of the stream; by default that of the blocks.
+        channels: Channels of the stream; by default those of the blocks.
+        block: Frames that are waited for.
+
+    Raises:
+        ValueError: If blocks are of another kind, here or while the stream is read.
+        AudioError: If there is none, or a sample is not finite.
+    """
+    if source_rate < 1:
+        raise ValueError(f"source_rate must be 1 or more, got {source_rate}")
+    want, coming = _Want(rate, channels, block), iter(blocks)
+    if (first := next(coming, None)) is None:
+        raise AudioError("no block of samples came: give one at least")
+    count = len(first)
+
+    def floats() -> Iterator[npt.NDArray[np.float32]]:
+        for given in chain([first], coming):
+            samples = np.asarray(given)
+            if samples.ndim != 2 or len(samples) != count or samples.dtype.kind != "f":
+                raise ValueError(
+                    f"blocks are floats of shape ({count}, time), as the first one, got {samples.dtype} of shape "
+                    f"{samples.shape}"
+                )
+            yield samples.astype(np.float32)
+
+    return AudioStream(_Opened(source_rate, count, None, _finite(floats(), "the stream")), want, ExitStack())
 
 
 def _open_file(source: Path | BinarySource, stack: ExitStack) -> _Opened:
