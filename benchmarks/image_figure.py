@@ -48,7 +48,8 @@ def main() -> None:
     torch.set_num_threads(1)
     photo = read_image(arguments.data / "test" / PHOTO, channels=3)
     size = photo.shape[1] * photo.shape[2]
-    coded = {"codeword": through(ImageCodec.open(Path(PHOTOS)), photo, BitsPerPixel(RATE))}
+    codec = ImageCodec.open(Path(PHOTOS))
+    coded = {"codeword": through(codec, codec.encode(photo), BitsPerPixel(RATE))}
     for name in ("jpeg", "webp"):
         coded[name.upper()] = nearest(name, photo, coded["codeword"].num_bytes)
     panels = [panel(photo, "original")]

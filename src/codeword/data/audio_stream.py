@@ -75,7 +75,9 @@ class _Want:
 
 
 class AudioStream:
-    """Blocks of a source, one after the other; made by ``stream_audio`` or ``stream_samples``. It closes at its end or as a context manager.
+    """Blocks of a source, one after the other; it closes at its end or as a context manager.
+
+    ``stream_audio`` and ``stream_samples`` make it.
 
     Attributes:
         rate: Frames per second of the blocks.

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jaxtyping import UInt8
 from torch import Tensor
 
-from codeword.codecs.image.codec import BitsPerPixel, ImageCodec, ImageRate
+from codeword.codecs.image.codec import BitsPerPixel, EncodedImage, ImageCodec, ImageRate
 from codeword.codecs.rates import Levels, Scale
 from codeword.data.image_arrays import ImageError
 from codeword.data.image_files import image_bytes, read_image
@@ -159,18 +159,23 @@ def evaluate(
     chosen = tuple(rates) or _usual(codec)
     for rate in chosen:
         codec.check_rate(rate)
-    systems: dict[tuple[str, str], Callable[[Tensor], CodedPicture]] = {
-        **{_named(codec, rate): _own(codec, rate) for rate in chosen},
-        **{(name, f"quality={q}"): partial(coded_by, name, q) for name in peers for q in _QUALITIES[name]},
-    }
-    rows: dict[tuple[str, str], list[dict[str, float]]] = {key: [] for key in systems}
+    rows: dict[tuple[str, str], list[dict[str, float]]] = {}
     images: list[tuple[str, int, int]] = []
     for number, picture in enumerate(pictures, 1):
         height, width = picture.pixels.shape[1:]
+        encoded = codec.encode(picture.pixels)
+        systems: dict[tuple[str, str], Callable[[], CodedPicture]] = {
+            **{_named(codec, rate): partial(through, codec, encoded, rate) for rate in chosen},
+            **{
+                (name, f"quality={quality}"): partial(coded_by, name, quality, picture.pixels)
+                for name in peers
+                for quality in _QUALITIES[name]
+            },
+        }
         found: dict[tuple[str, str], dict[str, float]] = {}
         try:
             for key, system in systems.items():
-                coded = system(picture.pixels)
+                coded = system()
                 rate = 8 * coded.num_bytes / (width * height)
                 found[key] = {"bits_per_pixel": rate, **measures(coded.pixels, picture.pixels)}
         except ImageError as error:  # JPEG and WebP end at 65,500 and 16,383 pixels a side
@@ -178,7 +183,7 @@ def evaluate(
             continue
         images.append((picture.name, width, height))
         for key, row in found.items():
-            rows[key].append(row)
+            rows.setdefault(key, []).append(row)
         if progress is not None:
             progress(number, None)
     if not images:
@@ -207,17 +212,13 @@ def measures(
     return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
-def through(codec: ImageCodec, pixels: UInt8[Tensor, "channels height width"], rate: ImageRate) -> CodedPicture:
+def through(codec: ImageCodec, image: EncodedImage, rate: ImageRate) -> CodedPicture:
     """An image to a file and back."""
     file = io.BytesIO()
-    done = codec.compress(pixels, file, rate)
+    done = codec.write(image, file, rate)
     file.seek(0)
     with ImageFileReader(file, tables=codec.tables) as reader:
         return CodedPicture(done.num_bytes, codec.decompress(reader))
-
-
-def _own(codec: ImageCodec, rate: ImageRate) -> Callable[[Tensor], CodedPicture]:
-    return lambda pixels: through(codec, pixels, rate)
 
 
 def coded_by(name: str, quality: int, pixels: UInt8[Tensor, "channels height width"]) -> CodedPicture:

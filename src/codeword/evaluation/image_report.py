@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import UInt8
 from torch import Tensor
 
-from codeword.codecs.image.codec import BitsPerPixel, ImageCodec, recoloured
+from codeword.codecs.image.codec import BitsPerPixel, ImageCodec
 from codeword.data.image_files import image_bytes
 from codeword.evaluation.image import ImageEvaluation, NamedPicture, measures, through
 from codeword.evaluation.page import Page
@@ -94,20 +94,21 @@ def _gallery(codec: ImageCodec, picture: NamedPicture) -> str:
     """An image and what comes back at several rates."""
     pixels = picture.pixels
     height, width = pixels.shape[1:]
+    encoded = codec.encode(pixels)
     cells = [_cell(pixels, f"original, {width} x {height} pixels")]
     for rate in _RATES:
-        coded = through(codec, pixels, BitsPerPixel(rate))
+        coded = through(codec, encoded, BitsPerPixel(rate))
         found = measures(coded.pixels, pixels)
         told = ", ".join(f"{name.upper().replace('_', '-')} {value:.3f}" for name, value in found.items())
         cells += [
             _cell(coded.pixels, f"{8 * coded.num_bytes / (width * height):.3f} bits per pixel, {told}"),
             _cell(_error(coded.pixels, pixels), f"error, {_ERROR} times"),
         ]
-    analysed = codec.transform.encode(recoloured(pixels, codec.model.channels))
-    cells.append(_cell(_code_map(analysed.codes[..., 0], codec.model.quantizer.sizes[0]), "codes of the first level"))
-    if analysed.importance is not None:
+    first = torch.from_numpy(encoded.codes[..., 0])
+    cells.append(_cell(_code_map(first, codec.model.quantizer.sizes[0]), "codes of the first level"))
+    if encoded.importance is not None:
         scale = codec.model.levels
-        depth = (analysed.importance * scale).floor() + 1
+        depth = torch.from_numpy(encoded.importance * scale).floor() + 1
         shade = (255 * (depth / codec.model.levels).clamp(0, 1)).byte()
         cells.append(_cell(shade.unsqueeze(0), f"levels spent at scale {scale}"))
     return f'<h3>{html.escape(picture.name)}</h3><div class="pictures">{"".join(cells)}</div>'

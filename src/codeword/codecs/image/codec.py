@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from codeword.codecs.folders import FILES
 from codeword.codecs.image.model import ImageModel
 from codeword.codecs.image.storage import fingerprint, located, read_image_model, write_image
-from codeword.codecs.image.transform import CodedImage, ImageTransform
+from codeword.codecs.image.transform import ImageTransform
 from codeword.codecs.rates import Levels, Scale, check_depth
 from codeword.entropy.counting import GridCounter
 from codeword.entropy.frames import FrameTables
@@ -84,7 +85,16 @@ class SalvagedImage(NamedTuple):
     report: SalvageReport
 
 
-class _Coded(NamedTuple):
+class EncodedImage(NamedTuple):
+    """An image of which no file was written yet.
+
+    Attributes:
+        header: Of its files.
+        codes: Of all levels.
+        importance: How many of them a place needs, from 0 to 1; ``None`` where all are alike.
+    """
+
+    header: ImageHeader
     codes: Int32[np.ndarray, "rows columns levels"]
     importance: Float32[np.ndarray, "rows columns"] | None
 
@@ -136,7 +146,7 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
         if self.model.importance is not None and not scales:
             raise ValueError("a model of variable depth learns tables at the scales in use: give one at least")
         for number, image in enumerate(images):
-            codes, importance = _numpy(self.transform.encode(image))
+            _, codes, importance = self.encode(image)
             if importance is not None:
                 codes = codes_at(codes, depths_at(importance, scales[number % len(scales)], self.model.levels))
             counter.add(codes)
@@ -156,6 +166,14 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
             ValueError: If the rate does not suit the model, or this is no image.
         """
         self.check_rate(rate)
+        return self.write(self.encode(image), target, rate)
+
+    def encode(self, image: UInt8[Tensor, "_ height width"]) -> EncodedImage:
+        """The codes of an image, of which files at several rates can be written.
+
+        Raises:
+            ValueError: If this is no image.
+        """
         if image.dtype != torch.uint8:
             raise ValueError(f"pixels are bytes, got {image.dtype}: make them so with codecs.image.training.to_bytes")
         if image.ndim != 3 or 0 in image.shape or image.shape[0] not in (1, 3):
@@ -169,11 +187,18 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
             step=self.model.step,
             sizes=self.model.quantizer.sizes,
         )
-        coded = _numpy(self.transform.encode(recoloured(image, self.model.channels)))
-        depths, note = self._depths(rate, header, coded)
+        codes, importance = self.transform.encode(recoloured(image, self.model.channels))
+        return EncodedImage(header, codes.numpy(), None if importance is None else importance.numpy())
+
+    def write(self, image: EncodedImage, target: BinaryWriter, rate: ImageRate) -> CompressedImage:
+        """Write an image that ``encode`` has made; see ``compress``."""
+        self.check_rate(rate)
+        depths, note = self._depths(rate, image)
         counted = Counted(target)
-        self._write(counted, header, coded, depths)
-        return CompressedImage(width * height, counted.num_bytes, float(np.mean(depths)), note)
+        self._write(counted, image, depths)
+        return CompressedImage(
+            image.header.width * image.header.height, counted.num_bytes, float(np.mean(depths)), note
+        )
 
     def decompress(self, reader: ImageFileReader, *, max_pixels: int = MAX_PIXELS) -> UInt8[Tensor, "_ height width"]:
         """The image of a file, grey or in colour as it was.
@@ -249,46 +274,37 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
             done += band.shape[1]
         return image
 
-    def _depths(
-        self, rate: ImageRate, header: ImageHeader, coded: _Coded
-    ) -> tuple[Int64[np.ndarray, "rows columns"] | int, str]:
+    def _depths(self, rate: ImageRate, image: EncodedImage) -> tuple[Int64[np.ndarray, "rows columns"] | int, str]:
         """Depths of an image, one number for all if they are constant; and a note."""
+        header, _, importance = image
         levels = self.model.levels
         match rate:
             case Levels(count):
                 return count, ""
             case Scale(value):
-                assert coded.importance is not None
-                return depths_at(coded.importance, value, levels), ""
+                assert importance is not None
+                return depths_at(importance, value, levels), ""
             case BitsPerPixel(value):
                 pixels = header.width * header.height
                 bits = int(value * pixels)
-                if coded.importance is None:
-                    sizes = [self._size(header, coded, depth) for depth in self.counts]
+                if importance is None:
+                    sizes = [self._size(image, depth) for depth in self.counts]
                     place = depth_for_bits(sizes, bits) - 1
                     return self.counts[place], _note(value, pixels, sizes[place], (sizes[0], sizes[-1]))
-                found = scale_for_bits(
-                    coded.importance,
-                    levels,
-                    bits,
-                    lambda depths: self._size(header, coded, depths),
-                    scales=self.model.allocation.scales,
-                )
+                scales = self.model.allocation.scales
+                found = scale_for_bits(importance, levels, bits, partial(self._size, image), scales=scales)
                 return found.depths, _note(value, pixels, found.num_bytes, found.reach)
 
-    def _size(self, header: ImageHeader, coded: _Coded, depths: Int64[np.ndarray, "rows columns"] | int) -> int:
+    def _size(self, image: EncodedImage, depths: Int64[np.ndarray, "rows columns"] | int) -> int:
         """Exact bytes of the file at depths."""
         counted = Counted()
-        self._write(counted, header, coded, depths)
+        self._write(counted, image, depths)
         return counted.num_bytes
 
-    def _write(
-        self, target: Counted, header: ImageHeader, coded: _Coded, depths: Int64[np.ndarray, "rows columns"] | int
-    ) -> None:
-        if isinstance(depths, int):
-            header = replace(header, depth=depths)
+    def _write(self, target: Counted, image: EncodedImage, depths: Int64[np.ndarray, "rows columns"] | int) -> None:
+        header = replace(image.header, depth=depths) if isinstance(depths, int) else image.header
         with ImageFileWriter(target, header, tables=self.tables) as writer:
-            writer.write(codes_at(coded.codes, depths))
+            writer.write(codes_at(image.codes, depths))
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> "ImageCodec":
@@ -314,10 +330,6 @@ def recoloured(image: UInt8[Tensor, "_ height width"], channels: int) -> UInt8[T
         return image.expand(3, -1, -1)
     weights = torch.tensor(_LUMA).view(3, 1, 1)
     return (image.float() * weights).sum(0, keepdim=True).round().clamp(0, 255).byte()
-
-
-def _numpy(coded: CodedImage) -> _Coded:
-    return _Coded(coded.codes.numpy(), None if coded.importance is None else coded.importance.numpy())
 
 
 def check_pixels(header: ImageHeader, most: int) -> None:
