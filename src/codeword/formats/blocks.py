@@ -193,8 +193,8 @@ class BlockReader(SourceReader, ABC):
             blocks.append(items)
         return self._join(blocks)
 
-    def read(self, start: int, stop: int) -> Int64[np.ndarray, "count *shape"]:
-        """Items ``start`` to ``stop - 1``; touches only the footer and the chunks that hold them."""
+    def stretch(self, start: int, stop: int) -> Iterator[Int64[np.ndarray, "count *shape"]]:
+        """Items ``start`` to ``stop - 1``, block by block; touches only the footer and the chunks that hold them."""
         index = self._source.index()
         self._check_total(index.num_items)
         if not 0 <= start <= stop <= index.num_items:
@@ -203,11 +203,14 @@ class BlockReader(SourceReader, ABC):
                 "start and stop lie between 0 and that number, in this order"
             )
         payload = self._open_payload()
-        blocks = [
+        return (
             self._decode(payload, chunk)[max(start - chunk.first, 0) : stop - chunk.first]
             for chunk in index.chunks(start, stop)
-        ]
-        return self._join(blocks)
+        )
+
+    def read(self, start: int, stop: int) -> Int64[np.ndarray, "count *shape"]:
+        """As :meth:`stretch`, in one piece."""
+        return self._join(list(self.stretch(start, stop)))
 
     def salvage_chunks(self) -> Salvage[Int64[np.ndarray, "count *shape"]]:
         """Intact chunks of a damaged file, to iterate over; ``report()`` afterwards tells what was lost."""

@@ -313,8 +313,8 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
         begin, end = first // model.hop, model.num_frames(last)
         decoder = SpeechDecoder(self._rounding, begin)
         skip, left = first - begin * model.hop, last - first
-        for at in range(begin, end, PART):
-            made = decoder.push(_sound(reader.read(at, min(at + PART, end))))
+        for frames in reader.stretch(begin, end):
+            made = decoder.push(_sound(frames))
             block = made[:, skip:][:, :left]
             skip, left = max(0, skip - made.shape[-1]), left - block.shape[-1]
             if block.shape[-1]:

@@ -46,6 +46,10 @@ class SpeechModel(nn.Module):
     After the codec in which the NSVQ paper quantizes envelopes (Vali and Backstrom 2022, section IV-A): windows of 30
     ms, 20 ms apart, sixteen bands, and a mixture of logistic distributions that follows the decoded envelope.
 
+    Note:
+        There the loss is the negative log-likelihood of the lines of a file. Here ``SpeechTask`` draws a step for
+        every item and counts noise beside bits, since an envelope also says how fine steps are.
+
     Args:
         edges: First line of every band, and the number of lines; the hop is as many samples.
         quantizer: Of envelopes in octaves; by default one codebook of 12 bits.
