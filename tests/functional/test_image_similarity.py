@@ -3,7 +3,8 @@ import pytest
 import torch
 from scipy.signal import correlate2d
 
-from codeword.functional.image_similarity import ms_ssim, psnr, ssim
+from codeword.functional import image_similarity
+from codeword.functional.image_similarity import ms_ssim, psnr, ssim, ssim_and_ms_ssim
 
 WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
 
@@ -62,6 +63,16 @@ def test_ms_ssim_is_its_definition(scales):
             )
         wanted.append(value)
     assert float(ms_ssim(x, y, scales=scales)) == pytest.approx(np.mean(wanted), abs=1e-10)
+
+
+@pytest.mark.parametrize("piece", [1, 700, 10_000])
+def test_pieces_are_the_whole(monkeypatch, piece):
+    x, y = pair(2, 3, 183, 179)
+    both = ssim(x, y), ms_ssim(x, y)
+    monkeypatch.setattr(image_similarity, "_PIECE", piece)
+    for found, wanted in zip(ssim_and_ms_ssim(x, y), both, strict=True):
+        assert torch.allclose(found, wanted, rtol=0, atol=1e-12)
+    assert torch.allclose(ssim(x, y), both[0], rtol=0, atol=1e-12)
 
 
 def test_more_noise_is_less_alike_and_nothing_is_more_alike_than_the_same():

@@ -20,7 +20,7 @@ from codeword.evaluation.intervals import Interval, interval
 from codeword.evaluation.rate_figures import RateFigures, RatePoint
 from codeword.formats.atomic import atomic_write
 from codeword.formats.image import ImageFileReader
-from codeword.functional.image_similarity import ms_ssim, psnr, ssim
+from codeword.functional.image_similarity import WINDOW, psnr, ssim, ssim_and_ms_ssim
 
 _SHARES = (0.15, 0.3, 0.6, 1.0, 1.5, 2.5, 4.0, 6.0)  # scales measured when nothing is said, in levels
 _QUALITIES = {"jpeg": (5, 10, 20, 30, 45, 60, 75, 90), "webp": (0, 5, 15, 30, 50, 70, 85, 95)}
@@ -205,10 +205,10 @@ def measures(
     a, b = (image.float() / 255 for image in (found, wanted))
     values = {"psnr": float(psnr(a, b))}
     shorter = min(found.shape[1:])
-    if shorter >= 11:
-        values["ssim"] = float(ssim(a, b))
     if shorter >= _LEAST:
-        values["ms_ssim"] = float(ms_ssim(a, b))
+        values |= zip(("ssim", "ms_ssim"), map(float, ssim_and_ms_ssim(a, b)), strict=True)
+    elif shorter >= WINDOW:
+        values["ssim"] = float(ssim(a, b))
     return {name: value for name, value in values.items() if math.isfinite(value)}
 
 

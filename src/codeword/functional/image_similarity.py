@@ -14,6 +14,7 @@ _DEVIATION = 1.5
 _HEIGHTS = [math.exp(-((place - WINDOW // 2) ** 2) / (2 * _DEVIATION**2)) for place in range(WINDOW)]
 _BELL = [height / sum(_HEIGHTS) for height in _HEIGHTS]
 _LUMINANCE, _CONTRAST = 0.01, 0.03  # the constants K1 and K2, as shares of the peak
+_PIECE = 1 << 15  # values of an image that are looked at together
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents of the five scales
 
 
@@ -56,8 +57,7 @@ def ssim(
     Raises:
         ValueError: If an image is smaller.
     """
-    luminance, contrast = _parts(wide(x), wide(y), peak)
-    return (luminance * contrast).mean((-3, -2, -1))
+    return _terms(wide(x), wide(y), peak)[0].mean(-1)
 
 
 def ms_ssim(
@@ -81,38 +81,66 @@ def ms_ssim(
     Raises:
         ValueError: If an image is smaller.
     """
+    return ssim_and_ms_ssim(x, y, peak=peak, scales=scales)[1]
+
+
+def ssim_and_ms_ssim(
+    x: Float[Tensor, "*batch channels height width"],
+    y: Float[Tensor, "*batch channels height width"],
+    *,
+    peak: float = 1.0,
+    scales: int = len(_SCALES),
+) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+    """Both, in little more than half the time: the first scale of the one is the other."""
     if not 1 <= scales <= len(_SCALES):
         raise ValueError(f"MS-SSIM has 1 to {len(_SCALES)} scales, got {scales}")
     x, y = wide(x), wide(y)
+    _check(x, 2 ** (scales - 1))
     exponents = torch.tensor(_SCALES[:scales], dtype=x.dtype, device=x.device)
     exponents = exponents / exponents.sum()
-    _check(x, 2 ** (scales - 1))
-    terms: list[Tensor] = []
-    for scale in range(scales):
-        luminance, contrast = _parts(x, y, peak)
-        last = scale == scales - 1
-        terms.append((luminance * contrast if last else contrast).mean((-2, -1)))
-        if not last:
-            x, y = (_halved(image) for image in (x, y))
-    of_scale = torch.stack(terms, -1)
+    found = [_terms(x, y, peak)]
+    for _ in range(1, scales):
+        x, y = (_halved(image) for image in (x, y))
+        found.append(_terms(x, y, peak))
+    of_scale = torch.stack([*(contrast for _, contrast in found[:-1]), found[-1][0]], -1)
     positive = of_scale > 0
     powers = torch.where(positive, of_scale, 1.0) ** exponents  # the root of 0 has no finite derivative
-    return (powers * positive).prod(-1).mean(-1)
+    return found[0][0].mean(-1), (powers * positive).prod(-1).mean(-1)
 
 
-def _parts(x: Tensor, y: Tensor, peak: float) -> tuple[Tensor, Tensor]:
-    """Luminance on the one hand, contrast and structure on the other, at every place."""
+def _terms(x: Tensor, y: Tensor, peak: float) -> tuple[Float[Tensor, "*planes"], Float[Tensor, "*planes"]]:
+    """Similarity, and without luminance, of every channel: means over places."""
     _check(x, 1)
+    planes, (height, width) = x.shape[:-2], x.shape[-2:]
     # Moments around a common level: squares of values far from 0 would lose digits.
     level = x.mean((-2, -1), keepdim=True)
-    x, y = x - level, y - level
+    x, y, level = (part.reshape(-1, *part.shape[-2:]) for part in (x - level, y - level, level))
+    rows = height - WINDOW + 1
+    # Pieces that stay in a processor's cache: some planes, or some rows of one.
+    together, band = max(1, _PIECE // (height * width)), max(WINDOW, _PIECE // width)
+    sums: list[Tensor] = []
+    for first in range(0, len(x), together):
+        some = slice(first, first + together)
+        bands = [
+            _similarity(
+                x[some, top : top + band + WINDOW - 1], y[some, top : top + band + WINDOW - 1], level[some], peak
+            )
+            for top in range(0, rows, band)
+        ]
+        sums.append(torch.stack(bands).sum(0))
+    whole, contrast = torch.cat(sums, 1) / (rows * (width - WINDOW + 1))
+    return whole.view(planes), contrast.view(planes)
+
+
+def _similarity(x: Tensor, y: Tensor, level: Tensor, peak: float) -> Float[Tensor, "2 planes"]:
+    """Sums of both over places; images are given from a level on."""
     mean_x, mean_y, square_x, square_y, product = _blurred(torch.stack([x, y, x * x, y * y, x * y]))
     c1, c2 = (_LUMINANCE * peak) ** 2, (_CONTRAST * peak) ** 2
     both = mean_x * mean_y
     contrast = (2 * (product - both) + c2) / (square_x - mean_x**2 + square_y - mean_y**2 + c2)
     mean_x, mean_y = mean_x + level, mean_y + level
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    return luminance, contrast
+    return torch.stack([luminance * contrast, contrast]).sum((-2, -1))
 
 
 def _blurred(x: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch _ _"]:
