@@ -24,9 +24,10 @@ def row_uniform(
     """Uniform numbers in (0, 1) for rows from ``first_row`` on, each a function of (key, row, column)."""
     row = torch.arange(rows, device=key.device).unsqueeze(1) + first_row
     column = torch.arange(columns, device=key.device).unsqueeze(0)
-    mixed = _mix(_mix(_mix(key & _LOW) ^ (key >> 32)) + row) + column * 0x9E3779B1
+    mixed = _mix_(_mix_(_mix_(key & _LOW) ^ (key >> 32)) + row) + column * 0x9E3779B1
     # 24 bits fill a float32 mantissa; the half keeps the end 0 out, and rounds the largest number up to 1.
-    return (((_mix(_mix(mixed)) >> 8).to(torch.float32) + 0.5) * 2.0**-24).clamp_max(1.0 - 2.0**-24)
+    bits = _mix_(_mix_(mixed)).bitwise_right_shift_(8)
+    return bits.to(torch.float32).add_(0.5).mul_(2.0**-24).clamp_max_(1.0 - 2.0**-24)
 
 
 def row_normal(
@@ -35,14 +36,14 @@ def row_normal(
     """Standard normal numbers (Box-Muller), each a function of (key, row, column)."""
     half = (columns + 1) // 2
     uniform = row_uniform(key, rows, 2 * half, first_row=first_row)
-    radius = torch.sqrt(-2.0 * torch.log(uniform[:, :half]))
+    radius = uniform[:, :half].log().mul_(-2.0).sqrt_()
     angle = 2.0 * math.pi * uniform[:, half:]
-    return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)[:, :columns]
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :columns]
 
 
-def _mix(value: Tensor) -> Tensor:
-    """A 32-bit finaliser in int64 arithmetic, where products of 32-bit numbers wrap without harm."""
-    value = value & _LOW
-    value = ((value ^ (value >> 16)) * 0x7FEB352D) & _LOW
-    value = ((value ^ (value >> 15)) * 0x846CA68B) & _LOW
-    return value ^ (value >> 16)
+def _mix_(value: Tensor) -> Tensor:
+    """A 32-bit finaliser in int64 arithmetic, where products of 32-bit numbers wrap without harm; in place."""
+    value.bitwise_and_(_LOW)
+    value.bitwise_xor_(value >> 16).mul_(0x7FEB352D).bitwise_and_(_LOW)
+    value.bitwise_xor_(value >> 15).mul_(0x846CA68B).bitwise_and_(_LOW)
+    return value.bitwise_xor_(value >> 16)
