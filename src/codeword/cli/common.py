@@ -34,21 +34,19 @@ _FLOAT = PrimitiveConstructorSpec(
     is_instance=lambda value: value is None or isinstance(value, float),
     str_from_instance=lambda value: [str(value)],
 )
-_Codec: TypeAlias = Literal["audio", "speech", "image"]
+Coded: TypeAlias = Literal["audio", "speech", "image"]
 _CODEC = PrimitiveConstructorSpec(
     nargs=1,
     metavar="{audio,speech,image}",
     instance_from_str=lambda words: words[0],
     is_instance=lambda value: value is None or isinstance(value, str),
     str_from_instance=lambda value: [str(value)],
-    choices=get_args(_Codec),
+    choices=get_args(Coded),
 )
 OptionalNumber: TypeAlias = Annotated[float | None, _FLOAT, tyro.conf.arg(help_behavior_hint=_OPTIONAL)]
 OptionalCount: TypeAlias = Annotated[int | None, _COUNT, tyro.conf.arg(help_behavior_hint=_OPTIONAL)]
 OptionalModel: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="MODEL", help_behavior_hint=_OPTIONAL)]
-CodecName: TypeAlias = Annotated[
-    Literal["audio", "speech", "image"] | None, _CODEC, tyro.conf.arg(help_behavior_hint=_OPTIONAL)
-]
+CodecName: TypeAlias = Annotated[Coded | None, _CODEC, tyro.conf.arg(help_behavior_hint=_OPTIONAL)]
 OptionalPath: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint=_OPTIONAL)]
 
 
@@ -154,10 +152,10 @@ def report_failures(work: Sequence[tuple[Path, Path]], do: Callable[[tuple[Path,
 
 def print_left_out(bad: Sequence["BadItem"]) -> None:
     """Name files that could not be read, the first of many."""
-    for one in bad[:_NAMED]:
-        print(f"  left out: {one}")
-    if len(bad) > _NAMED:
-        print(f"  left out: {len(bad) - _NAMED} more")
+    from codeword.data.listing import left_out
+
+    for line in left_out(bad, _NAMED):
+        print(line)
 
 
 def report_left_out(bad: Sequence["BadItem"], data: Path, others: str = "the others are written") -> None:

@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
-from codeword.cli.common import CODES
+from codeword.cli.common import CODES, Coded
 
 if TYPE_CHECKING:
     from codeword.formats.container import BinaryReader
 
-Coded = Literal["audio", "image", "speech"]
 _KINDS: dict[object, Coded] = {f"codeword {kind}": kind for kind in get_args(Coded)}
 
 

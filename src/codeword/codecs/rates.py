@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+_PROMISED = 0.01  # a rate that is met worse than this is noted
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -65,3 +67,21 @@ def check_depth(rate: Scale | Levels, levels: int, check_scale: Callable[[float]
         raise ValueError(f"this model has a constant depth: choose 1 to {levels} levels instead of a scale")
     else:
         check_scale(rate.value)
+
+
+def unmet(wanted: float, unit: str, of_byte: float, num_bytes: int, reach: tuple[int, int] | None = None) -> str:
+    """Empty, or that a file has another rate.
+
+    Args:
+        wanted: Its rate.
+        unit: Of rates.
+        of_byte: Rate of one byte.
+        num_bytes: Of the file.
+        reach: Bytes of the largest and of the smallest one, if they are known.
+    """
+    if abs(num_bytes * of_byte - wanted) <= _PROMISED * wanted:
+        return ""
+    told = f"{wanted:g} {unit} was asked for, {num_bytes * of_byte:.3f} is nearest"
+    if reach is None:
+        return told
+    return f"{told}; the model reaches {min(reach) * of_byte:.3f} to {max(reach) * of_byte:.3f} here"

@@ -107,6 +107,12 @@ class Listing:
         return counts
 
 
+def left_out(bad: Sequence[BadItem], most: int = 5) -> list[str]:
+    """Lines that name what was left out, the first of many."""
+    more = [f"  left out: {len(bad) - most} more"] if len(bad) > most else []
+    return [*(f"  left out: {one}" for one in bad[:most]), *more]
+
+
 def classes_of(items: Sequence[Item]) -> tuple[str, ...]:
     """All labels, sorted by name; by number, if all are numbers."""
     names = {label for item in items for label in item.labels}

@@ -28,7 +28,7 @@ from codeword.codecs.image.storage import read_image_model
 from codeword.codecs.image.training import ImageTask, ImageTraining, from_bytes
 from codeword.data.image_crops import ImageCrops
 from codeword.data.image_listings import list_images
-from codeword.data.listing import Listing
+from codeword.data.listing import Listing, left_out
 from codeword.data.pictures import Pictures, centre_crops
 from codeword.data.splits import divided
 from codeword.quantizers import (
@@ -216,13 +216,8 @@ def train(
     outcome = run(task, config.loop, None if dry_run else resume_folder(out), dry_run=dry_run)
     codec = ImageCodec(model)
     bad = (*listing.bad, *pictures.bad, *others.bad)
-    report = "\n".join(
-        [
-            f"{listing.layout}: {len(learned)} images to learn from, {len(held)} to validate on",
-            *(f"  left out: {one}" for one in bad[:5]),
-            *([f"  left out: {len(bad) - 5} more"] if len(bad) > 5 else []),
-        ]
-    )
+    told = f"{listing.layout}: {len(learned)} images to learn from, {len(held)} to validate on"
+    report = "\n".join([told, *left_out(bad)])
     if dry_run:
         return ImageResult(codec, outcome, report)
     every = -(-len(pictures) // _TABLE_PICTURES)

@@ -18,13 +18,13 @@ demo-pretraining`` measures it again. Sums in another order make another sample 
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, get_args
 
 from codeword.data.audio_samples import PUBLISHED, AudioSampleConfig
-from codeword.data.listing import Kind, Listing
+from codeword.data.listing import Kind, Listing, left_out
 from codeword.data.mel_augment import bridle_augmentations
 from codeword.data.splits import divided
 from codeword.data.video_files import ClipConfig
@@ -345,13 +345,5 @@ def _write(out: Path, resume: Path, encoder: Encoder, run: Pretraining, front_en
 
 
 def _report(listing: Listing, learned: Listing, held: Listing) -> str:
-    return "\n".join(_lines(listing, learned, held))
-
-
-def _lines(listing: Listing, learned: Listing, held: Listing) -> Iterator[str]:
-    bad = (*learned.bad, *held.bad)
-    yield f"{listing.layout}: {len(learned)} {listing.kind} items to learn from, {len(held)} to validate on"
-    for one in bad[:5]:
-        yield f"  left out: {one}"
-    if len(bad) > 5:
-        yield f"  left out: {len(bad) - 5} more"
+    told = f"{listing.layout}: {len(learned)} {listing.kind} items to learn from, {len(held)} to validate on"
+    return "\n".join([told, *left_out((*learned.bad, *held.bad))])

@@ -89,7 +89,7 @@ def test_more_bits_are_met_and_make_better_images(codec):
 def test_a_rate_beyond_reach_is_told(codec):
     image = smooth(64, 64)
     done, _ = written(codec, image, BitsPerPixel(50.0))
-    assert done.note.startswith("50 bits per pixel were asked for")
+    assert done.note.startswith("50 bits per pixel was asked for")
     assert done.bits_per_pixel == pytest.approx(written(codec, image, Levels(4))[0].bits_per_pixel, rel=0.1)
 
 

@@ -19,7 +19,7 @@ from codeword.codecs.audio.spending import Spending, check_rate
 from codeword.codecs.audio.storage import fingerprint, located, read_audio, write_audio
 from codeword.codecs.audio.transform import AudioTransform, CodedFrames
 from codeword.codecs.folders import FILES
-from codeword.codecs.rates import Kbps, Levels, Scale
+from codeword.codecs.rates import Kbps, Levels, Scale, unmet
 from codeword.codecs.sound import Progress, SalvagedSound, check_stretch, missed
 from codeword.data.audio_stream import AudioStream
 from codeword.entropy.counting import FrameCounter
@@ -31,8 +31,6 @@ from codeword.formats.counted import Counted
 from codeword.formats.fields import check_model, short_fingerprint
 from codeword.functional.rate import codes_at, depth_for_bits, depths_at, scale_for_bits
 from codeword.quantizers.storage import card, fetched
-
-_PROMISED = 0.01  # a rate that is met worse than this is noted
 
 
 class _Measured:
@@ -281,12 +279,12 @@ class AudioCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
                 if coded.importance is None:
                     sizes = self._sizes(coded, header)
                     depth = depth_for_bits(sizes, bits)
-                    return depth, _note(value, seconds, sizes[depth - 1], (sizes[0], sizes[-1]))
+                    return depth, unmet(value, "kbps", 8e-3 / seconds, sizes[depth - 1], (sizes[0], sizes[-1]))
                 size = FileSize(coded.codes, header, tables=self.tables)
                 found = scale_for_bits(
                     coded.importance, self.model.levels, bits, size, scales=self.model.quantizer.scales
                 )
-                return found.depths, _note(value, seconds, found.num_bytes, found.reach)
+                return found.depths, unmet(value, "kbps", 8e-3 / seconds, found.num_bytes, found.reach)
 
     def _sizes(self, coded: _Coded, header: AudioHeader) -> list[int]:
         """Bytes of the file at every constant depth."""
@@ -368,14 +366,6 @@ class AudioCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> "AudioCodec":
         return cls(*read_audio(fetched(model_id, FILES, **options)))
-
-
-def _note(wanted: float, seconds: float, num_bytes: int, reach: tuple[int, int]) -> str:
-    """Empty, or why a rate was not met."""
-    found, least, most = (8 * size / seconds / 1000 for size in (num_bytes, *sorted(reach)))
-    if abs(found - wanted) <= _PROMISED * wanted:
-        return ""
-    return f"{wanted:g} kbps was asked for, {found:.3f} is nearest; the model reaches {least:.3f} to {most:.3f} here"
 
 
 def _mid_side(block: Float[Tensor, "channels time"]) -> Float[Tensor, "channels time"]:

@@ -16,7 +16,7 @@ from codeword.codecs.folders import FILES
 from codeword.codecs.image.model import ImageModel
 from codeword.codecs.image.storage import fingerprint, located, read_image_model, write_image
 from codeword.codecs.image.transform import ImageTransform
-from codeword.codecs.rates import Levels, Scale, check_depth
+from codeword.codecs.rates import Levels, Scale, check_depth, unmet
 from codeword.entropy.counting import GridCounter
 from codeword.entropy.frames import FrameTables
 from codeword.formats.container import BinaryWriter
@@ -31,7 +31,7 @@ from codeword.functional.rate import codes_at, depth_for_bits, depths_at, scale_
 from codeword.quantizers.storage import card, fetched
 
 MAX_PIXELS = 2**28
-_PROMISED = 0.01  # a rate that is met worse than this is noted
+_UNIT = "bits per pixel"
 
 
 @dataclass(frozen=True)
@@ -290,10 +290,10 @@ class ImageCodec(ModelHubMixin, library_name="codeword", model_card_template=_CA
                 if importance is None:
                     sizes = [self._size(image, depth) for depth in self.counts]
                     place = depth_for_bits(sizes, bits) - 1
-                    return self.counts[place], _note(value, pixels, sizes[place], (sizes[0], sizes[-1]))
+                    return self.counts[place], unmet(value, _UNIT, 8 / pixels, sizes[place], (sizes[0], sizes[-1]))
                 scales = self.model.allocation.scales
                 found = scale_for_bits(importance, levels, bits, partial(self._size, image), scales=scales)
-                return found.depths, _note(value, pixels, found.num_bytes, found.reach)
+                return found.depths, unmet(value, _UNIT, 8 / pixels, found.num_bytes, found.reach)
 
     def _size(self, image: EncodedImage, depths: Int64[np.ndarray, "rows columns"] | int) -> int:
         """Exact bytes of the file at depths."""
@@ -340,14 +340,3 @@ def check_pixels(header: ImageHeader, most: int) -> None:
     """
     if (pixels := header.width * header.height) > most:
         raise FormatError("header", f"an image of {pixels} pixels, more than max_pixels={most}: raise it if this is so")
-
-
-def _note(wanted: float, pixels: int, num_bytes: int, reach: tuple[int, int]) -> str:
-    """Empty, or why a rate was not met."""
-    found, least, most = (8 * size / pixels for size in (num_bytes, *sorted(reach)))
-    if abs(found - wanted) <= _PROMISED * wanted:
-        return ""
-    return (
-        f"{wanted:g} bits per pixel were asked for, {found:.3f} is nearest; the model reaches {least:.3f} to "
-        f"{most:.3f} here"
-    )

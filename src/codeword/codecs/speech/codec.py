@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codeword.codecs.folders import FILES
-from codeword.codecs.rates import Kbps, Step
+from codeword.codecs.rates import Kbps, Step, unmet
 from codeword.codecs.sound import Progress, SalvagedSound, check_stretch, kilobits, missed
 from codeword.codecs.speech.control import HOLD
 from codeword.codecs.speech.export import belongs
@@ -31,7 +31,6 @@ from codeword.formats.speech import SpeechFileReader, SpeechFileWriter, SpeechHe
 from codeword.quantizers.storage import card, fetched
 
 SpeechRate: TypeAlias = Kbps | Step
-_PROMISED = 0.01  # a rate that is met worse than this is noted
 _TRIES = 4  # files that are measured before the nearest one is written
 _OVERHEAD = 8 * (CHUNK_HEAD.size + CRC.size + ENTRY.size + 6)  # bits of a chunk of a stream, beside its message
 
@@ -153,8 +152,7 @@ class SpeechCodec(ModelHubMixin, library_name="codeword", model_card_template=_C
         elif seconds:
             wanted = 125 * rate.value * seconds
             step, size = self._step_for(analysed, wanted)
-            if abs(size - wanted) > _PROMISED * wanted:
-                note = f"{rate.value:g} kbps was asked for, {kilobits(size, seconds):.3f} is nearest"
+            note = unmet(rate.value, "kbps", 8e-3 / seconds, size)
         counted = Counted(target)
         self._write(counted, analysed, step)
         return CompressedSpeech(seconds, counted.num_bytes, step, note)
