@@ -108,7 +108,9 @@ def ssim_and_ms_ssim(
     return found[0][0].mean(-1), (powers * positive).prod(-1).mean(-1)
 
 
-def _terms(x: Tensor, y: Tensor, peak: float) -> tuple[Float[Tensor, "*planes"], Float[Tensor, "*planes"]]:
+def _terms(
+    x: Tensor, y: Tensor, peak: float
+) -> tuple[Float[Tensor, "*batch channels"], Float[Tensor, "*batch channels"]]:
     """Similarity, and without luminance, of every channel: means over places."""
     _check(x, 1)
     planes, (height, width) = x.shape[:-2], x.shape[-2:]
@@ -132,7 +134,7 @@ def _terms(x: Tensor, y: Tensor, peak: float) -> tuple[Float[Tensor, "*planes"],
     return whole.view(planes), contrast.view(planes)
 
 
-def _similarity(x: Tensor, y: Tensor, level: Tensor, peak: float) -> Float[Tensor, "2 planes"]:
+def _similarity(x: Tensor, y: Tensor, level: Tensor, peak: float) -> Float[Tensor, "2 channels"]:
     """Sums of both over places; images are given from a level on."""
     mean_x, mean_y, square_x, square_y, product = _blurred(torch.stack([x, y, x * x, y * y, x * y]))
     c1, c2 = (_LUMINANCE * peak) ** 2, (_CONTRAST * peak) ** 2
