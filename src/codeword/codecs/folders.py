@@ -14,11 +14,24 @@ from safetensors.numpy import load_file, save
 from torch import nn
 
 from codeword.entropy.frames import FrameTables
-from codeword.quantizers.config import describe
+from codeword.quantizers.config import Plain, describe
 from codeword.quantizers.storage import CONFIG, WEIGHTS, read_module, write_module
 
 TABLES = "tables.safetensors"
 FILES = [CONFIG, WEIGHTS, TABLES]
+_MAKING_CODES = {  # arguments that decoding does not use
+    "detached",
+    "dropout",
+    "encoder_blocks",
+    "estimator",
+    "importance",
+    "kernels",
+    "learning",
+    "revival",
+    "search",
+    "seeding",
+    "surrogate",
+}
 
 
 @runtime_checkable
@@ -39,15 +52,24 @@ M = TypeVar("M", bound=nn.Module)
 T = TypeVar("T", bound=Sized | None)
 
 
+def decoding(config: Plain) -> Plain:
+    """A configuration without what only training and encoding use."""
+    if isinstance(config, list):
+        return [decoding(part) for part in config]
+    if isinstance(config, dict):
+        return {key: decoding(value) for key, value in config.items() if key not in _MAKING_CODES}
+    return config
+
+
 def digest(model: nn.Module, arguments: Mapping[str, object], decodes: Callable[[str], bool]) -> str:
     """SHA-256, in hexadecimal, of what turns codes into a signal.
 
     Args:
         model: Whose weights.
-        arguments: What builds it again.
+        arguments: What builds it again; what only training and encoding use has no part in it.
         decodes: Whether the state of this name takes part.
     """
-    described = {name: describe(value) for name, value in arguments.items()}
+    described = decoding({name: describe(value) for name, value in arguments.items()})
     found = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for name, value in sorted(model.state_dict().items()):
         if decodes(name):

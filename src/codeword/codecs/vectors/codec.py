@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from numpy import ndarray
 from torch import Tensor
 
+from codeword.codecs.folders import decoding
 from codeword.codecs.vectors.counter import CodeCounter
 from codeword.codecs.vectors.storage import read_codec, write_codec
 from codeword.data.vectors import VectorSource, check_scale
@@ -22,10 +23,11 @@ from codeword.formats.salvage import SalvageReport
 from codeword.formats.vector_payload import VectorHeader
 from codeword.formats.vectors import VectorCodesReader, VectorCodesWriter
 from codeword.quantizers import Quantizer
-from codeword.quantizers.config import Plain, describe
+from codeword.quantizers.config import describe
 
 _CHUNK = 65536  # vectors stored in one chunk of a file
 _STEP = 8192  # vectors encoded or decoded at a time
+_DECODING = {"table", "transform", "rotation", "mean", "deviation", "weight", "bias"}
 
 Progress: TypeAlias = Callable[[int, int], object]
 """Called with the vectors done and all vectors."""
@@ -59,7 +61,7 @@ class VectorCodec:
     @property
     def fingerprint(self) -> str:
         """SHA-256, in hexadecimal, of what turns codes into vectors, which is neither search nor statistics."""
-        digest = hashlib.sha256(json.dumps(_structure(describe(self.quantizer)), sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps(decoding(describe(self.quantizer)), sort_keys=True).encode())
         for name, value in sorted(self.quantizer.state_dict().items()):
             if name.rpartition(".")[2] in _DECODING:
                 digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
@@ -205,16 +207,3 @@ class VectorCodec:
         for chunk in chunks:
             check_scale(chunk, name=name)
             yield self.quantizer.encode(chunk).numpy()
-
-
-_DECODING = {"table", "transform", "rotation", "mean", "deviation", "weight", "bias"}
-_TRAINING = {"learning", "seeding", "revival", "search", "dropout", "estimator"}
-
-
-def _structure(config: Plain) -> Plain:
-    """A configuration without what only training and encoding use."""
-    if isinstance(config, list):
-        return [_structure(part) for part in config]
-    if isinstance(config, dict):
-        return {key: _structure(value) for key, value in config.items() if key not in _TRAINING}
-    return config
