@@ -102,18 +102,17 @@ def image_files() -> str:
 
 
 def image_estimators() -> str:
-    result = read("image_estimators")
-    rows = [
-        [*names, *_figures(found), _settled(found), str(len(found))]
-        for names, found in _grouped(result["rows"], ("form", "bits", "method"))
-    ]
-    updates = [f"{figure['updates']:,}" for figure in result["rows"][0]["figures"]]
-    ends = [f"{what}, {count}" for count in updates for what in ("SSIM", "PSNR")]
-    head = ["form", "bits", "method", *ends, "settled", "seeds"]
     return (
         "Crops of photos through the VQ-VAE of the NSVQ paper, after so many updates; published: every method as it is "
         "in the paper; equal: all with the same start by k-means and the same revival. Means over seeds, ± half their "
-        f"range. {_SETTLED}\n\n" + table(head, rows) + f"\n{source(result)}"
+        f"range. {_SETTLED}\n\n{_estimators(read('image_estimators'))}"
+    )
+
+
+def image_estimators_grey() -> str:
+    return (
+        "The same with the grey images of Fashion-MNIST, the last 5,000 of those for training kept for validation.\n\n"
+        + _estimators(read("image_estimators_grey"))
     )
 
 
@@ -173,6 +172,17 @@ def _over(rows: Rows, column: str, digits: int) -> str:
     told = f"{mean(values):.{digits}f}"
     half = (max(values) - min(values)) / 2
     return told if len(values) == 1 or half == 0 else f"{told} ± {half:.{digits}f}"
+
+
+def _estimators(result: dict[str, Any]) -> str:
+    """Methods and their figures after every number of updates."""
+    rows = [
+        [*names, *_figures(found), _settled(found), str(len(found))]
+        for names, found in _grouped(result["rows"], ("form", "bits", "method"))
+    ]
+    updates = [f"{figure['updates']:,}" for figure in result["rows"][0]["figures"]]
+    ends = [f"{what}, {count}" for count in updates for what in ("SSIM", "PSNR")]
+    return table(["form", "bits", "method", *ends, "settled", "seeds"], rows) + f"\n{source(result)}"
 
 
 def _settled(rows: Rows) -> str:
