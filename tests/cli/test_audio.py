@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from codeword.cli.common import report_failures
+from codeword.cli.common import CODES, pairs, report_failures
 from codeword.codecs.audio.codec import AudioCodec
 from contracts.audio_models import RATE, model, noise
 
@@ -86,7 +86,23 @@ def test_folders_go_on_where_they_stopped(run, net, tmp_path):
     assert "1 of 1 files failed" in again.err
     assert [(tmp_path / "out" / name).stat().st_mtime_ns for name in made] == times
     assert run(f"decompress {tmp_path}/out {tmp_path}/back --model {net}").code == 0
-    assert (tmp_path / "back" / "deep" / "b.flac.cw.wav").is_file()
+    assert (tmp_path / "back" / "deep" / "b.flac.wav").is_file()
+
+
+@pytest.mark.parametrize(
+    ("names", "made"),
+    [
+        (("a.wav.cw", "b.mp3.cw", "c.cw", "d.WAV.cw"), ("a.wav", "b.mp3.wav", "c.wav", "d.WAV")),
+        (("a.wav.cw", "a.cw"), ("a.wav.cw.wav", "a.cw.wav")),  # neither may be lost
+    ],
+)
+def test_files_of_a_folder_have_their_names_again(tmp_path, names, made):
+    (tmp_path / "deep").mkdir()
+    for name in names:
+        (tmp_path / "deep" / name).touch()
+    found = pairs(tmp_path, tmp_path / "out", ".wav", CODES, overwrite=False)
+    folders = tmp_path / "deep", tmp_path / "out" / "deep"
+    assert sorted(found) == sorted((folders[0] / a, folders[1] / b) for a, b in zip(names, made, strict=True))
 
 
 def test_each_file_of_a_folder_is_told_its_place(tmp_path):

@@ -69,7 +69,7 @@ def test_a_folder_goes_on_where_it_stopped(run, net, home):
     (home / "photos" / "broken.png").unlink()
     assert "2 of 2 files are in codes already" in run(f"compress photos codes --model {net} --scale 4").err
     assert run(f"decompress codes back --model {net}").code == 0
-    assert pixels(home / "back" / "deep" / "c.webp.cw.png").shape == (20, 30, 3)
+    assert pixels(home / "back" / "deep" / "c.webp.png").shape == (20, 30, 3)
 
 
 def test_pipes(net, home, monkeypatch, capsysbinary):

@@ -3,6 +3,7 @@
 import math
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -113,8 +114,12 @@ def pairs(
     files = sorted(file for file in source.rglob("*") if file.suffix.lower() in extensions and file.is_file())
     if not files:
         raise ValueError(f"{source} holds nothing to work on: looked for {', '.join(sorted(extensions))}")
-    # The whole name stays, since a.wav and a.mp3 may stand side by side.
-    named = [(file, out / file.relative_to(source).parent / f"{file.name}{suffix}") for file in files]
+    places = [(out / file.relative_to(source)).with_name(_named(file, suffix)) for file in files]
+    taken = Counter(places)
+    named = [
+        (file, place if taken[place] == 1 else place.with_name(f"{file.name}{suffix}"))
+        for file, place in zip(files, places, strict=True)
+    ]
     work = [(file, made) for file, made in named if overwrite or not made.exists()]
     if done := len(named) - len(work):
         print(
@@ -122,6 +127,12 @@ def pairs(
             file=sys.stderr,
         )
     return work
+
+
+def _named(file: Path, suffix: str) -> str:
+    """Its whole name stays, since a.wav and a.mp3 may stand side by side: a.wav.cw, and a.wav or a.mp3.wav again."""
+    name = file.stem if file.suffix.lower() in CODES else file.name
+    return name if name.lower().endswith(suffix) else f"{name}{suffix}"
 
 
 def report_failures(work: Sequence[tuple[Path, Path]], do: Callable[[tuple[Path, Path], str], None]) -> None:
