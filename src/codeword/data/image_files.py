@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,19 +23,20 @@ EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif"
 _OPTIONS: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}}
 _SIDES = {"WEBP": 16_383, "JPEG": 65_500}
 _BAND = 512  # rows that are copied at once
-DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's names for 16 bits of grey
+_DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's names for 16 bits of grey
 
 
 def read_image(
-    item: Item | Path | str | io.BytesIO, *, channels: int | None = None, name: str = "an image", on_white: bool = False
+    item: Item | Path | str | io.BytesIO, *, channels: int | None = None, name: str = "an image", as_seen: bool = False
 ) -> UInt8[Tensor, "channels height width"]:
-    """An image, upright, without transparency; of a film of images the first.
+    """An image, upright, of 8 bits; of a film of images the first.
 
     Args:
         item: An item of a listing, a file, or the bytes of one.
         channels: 1 for grey, 3 for colour; by default what the file has.
         name: What errors call bytes.
-        on_white: Whether transparency lets white through, instead of the colours that it hides.
+        as_seen: Whether transparency lets white through, and colours of a profile become those of sRGB, instead of the
+            values that are stored.
 
     Raises:
         ImageError: In one line, if it is missing, damaged or no image.
@@ -44,15 +45,15 @@ def read_image(
     if channels not in (None, 1, 3):
         raise ValueError(f"an image has 1 channel or 3, got {channels}")
     if isinstance(item, io.BytesIO):
-        return torch.from_numpy(_decode(item, name, channels, on_white=on_white))
+        return torch.from_numpy(_decode(item, name, channels, as_seen=as_seen))
     item = item if isinstance(item, Item) else Item(path=Path(item))
     if is_tar(item.path):
         member = MemberFile(item.path, item.place)
-        pixels = _decode(member, str(member), channels, on_white=on_white)
+        pixels = _decode(member, str(member), channels, as_seen=as_seen)
     elif holds_many(item.path):
         pixels = _recolour(array_image(item.path, item.place), channels)
     else:
-        pixels = _decode(item.path, str(item.path), channels, on_white=on_white)
+        pixels = _decode(item.path, str(item.path), channels, as_seen=as_seen)
     return torch.from_numpy(pixels)
 
 
@@ -106,9 +107,14 @@ def opened_image(source: Path | io.BytesIO, name: str) -> Iterator["Image"]:
         raise ImageError(f"{name} is damaged or no image: {' '.join(told.split()) or type(error).__name__}") from error
 
 
-def upright_pixels(
-    image: "Image", name: str, channels: int | None, *, on_white: bool
-) -> UInt8[np.ndarray, "channels height width"]:
+class UprightImage(NamedTuple):
+    """Pixels of 8 bits, and what was changed to get them, in words."""
+
+    pixels: UInt8[np.ndarray, "channels height width"]
+    notes: tuple[str, ...]
+
+
+def upright(image: "Image", name: str, channels: int | None, *, as_seen: bool) -> UprightImage:
     """What ``read_image`` makes of an image that is open.
 
     Raises:
@@ -116,11 +122,25 @@ def upright_pixels(
     """
     from PIL import ImageOps
 
+    from codeword.data.image_colours import in_srgb
+
     if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
         kind = "in floating point" if image.mode == "F" else "of 32 bits"
         raise ImageError(f"{name} has values {kind}, of no known range: save it with 8 or 16 bits")
+    notes: list[str] = []
     ImageOps.exif_transpose(image, in_place=True)
-    seen = _eight_bits(_on_white(image) if on_white and image.has_transparency_data else image)
+    if as_seen:
+        image, told = in_srgb(image)
+        notes += [told] if told else []
+    deep = image.mode in _DEEP
+    if as_seen and image.has_transparency_data:
+        image = _on_white(image)
+        notes.append("transparency was laid on white")
+    if deep:
+        notes.append("grey of more than 8 bits was brought to 8")
+    if image.mode == "CMYK":
+        notes.append("inks were turned into red, green and blue without a profile")
+    seen = _eight_bits(image)
     if channels is not None:
         seen = _converted(seen, "L" if channels == 1 else "RGB")
     pixels = np.empty((len(seen.getbands()), seen.height, seen.width), np.uint8)
@@ -128,20 +148,20 @@ def upright_pixels(
         stop = min(top + _BAND, seen.height)
         band = np.asarray(seen.crop((0, top, seen.width, stop)))
         pixels[:, top:stop] = band[None] if band.ndim == 2 else band.transpose(2, 0, 1)
-    return pixels
+    return UprightImage(pixels, tuple(notes))
 
 
 def _decode(
-    source: Path | io.BytesIO, name: str, channels: int | None, *, on_white: bool
+    source: Path | io.BytesIO, name: str, channels: int | None, *, as_seen: bool
 ) -> UInt8[np.ndarray, "channels height width"]:
     with opened_image(source, name) as image:
-        return upright_pixels(image, name, channels, on_white=on_white)
+        return upright(image, name, channels, as_seen=as_seen).pixels
 
 
 def _on_white(image: "Image") -> "Image":
     """What is seen of a transparent image on white paper, grey if it is grey."""
     pillow = _pillow("")
-    if image.mode in DEEP:  # one value is transparent
+    if image.mode in _DEEP:  # one value is transparent
         return pillow.fromarray(np.where(np.asarray(image) == image.info["transparency"], 255, _shallow(image)))
     seen = image.convert("RGBA")
     flat = pillow.alpha_composite(pillow.new("RGBA", seen.size, "white"), seen).convert("RGB")
@@ -150,7 +170,7 @@ def _on_white(image: "Image") -> "Image":
 
 def _eight_bits(image: "Image") -> "Image":
     """The same in grey or colour, of 8 bits."""
-    if image.mode in DEEP:
+    if image.mode in _DEEP:
         return _pillow("").fromarray(_shallow(image))
     if image.mode in ("1", "L", "LA", "La"):
         return _converted(image, "L")

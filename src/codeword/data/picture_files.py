@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from codeword.data.image_arrays import ImageError
-from codeword.data.image_files import DEEP, opened_image, upright_pixels
+from codeword.data.image_files import opened_image, upright
 
 WRITTEN = {
     ".png": "PNG",
@@ -38,7 +38,7 @@ class Picture(NamedTuple):
 def read_picture(path: Path | io.BytesIO, name: str | None = None) -> Picture:
     """A picture that stands for its file alone.
 
-    Transparency lies on white. Deep grey is brought to 8 bits, inks to red, green and blue.
+    Transparency lies on white. Deep grey is brought to 8 bits, inks to red, green and blue, colours to those of sRGB.
 
     Args:
         path: The file, or its bytes.
@@ -55,11 +55,5 @@ def read_picture(path: Path | io.BytesIO, name: str | None = None) -> Picture:
             notes.append(f"the first of {frames} images was taken")
         elif frames > 1:
             raise ImageError(f"{name} is a film of {frames} images: save the one that you mean as an image of its own")
-        if image.has_transparency_data:
-            notes.append("transparency was laid on white")
-        if image.mode in DEEP:
-            notes.append("grey of more than 8 bits was brought to 8")
-        if image.mode == "CMYK":
-            notes.append("inks were turned into red, green and blue without their profile")
-        pixels = torch.from_numpy(upright_pixels(image, name, None, on_white=True))
-    return Picture(pixels, tuple(notes))
+        seen = upright(image, name, None, as_seen=True)
+    return Picture(torch.from_numpy(seen.pixels), (*notes, *seen.notes))

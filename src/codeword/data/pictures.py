@@ -71,7 +71,7 @@ class Pictures(Sequence[Tensor]):
     def _picture(self, number: int) -> UInt8[Tensor, "channels height width"]:
         if number in self._known:
             return self._known[number]
-        picture = self._fitted(read_image(self._items[number], channels=self._channels, on_white=True))
+        picture = self._fitted(read_image(self._items[number], channels=self._channels, as_seen=True))
         if picture.numel() <= self._room:
             self._room -= picture.numel()
             self._known[number] = picture

@@ -41,7 +41,7 @@ class HeldPictures:
 
     def _read(self, item: Item) -> NamedPicture | None:
         try:
-            pixels = read_image(item, channels=self._channels, on_white=True)
+            pixels = read_image(item, channels=self._channels, as_seen=True)
         except ImageError as error:
             if str(error) not in self.skipped:
                 self.skipped = (*self.skipped, str(error))
