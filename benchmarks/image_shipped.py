@@ -74,7 +74,7 @@ many as a place needs. It comes with codeword: `codeword compress photo.jpg phot
 ```sh
 python -m benchmarks.image_shipped --root unpacked --data pictures   # which Debian packages: see pretraining_data
 codeword train image pictures --recipe photos --steps {steps} --out MODEL
-python -m benchmarks.image_shipped --take MODEL --data pictures
+python -m benchmarks.image_shipped --take MODEL --steps STEPS --data pictures
 ```
 
 | photos from | licence |

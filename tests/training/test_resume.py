@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.functional import mse_loss
 
 from codeword.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from codeword.training.logging import read_log
 from codeword.training.loop import BEST, CHECKPOINT, LOG, train
+from codeword.training.loop_config import LoopConfig
+from codeword.training.task import StepResult, Task
 from contracts.tasks import NOISY, Noisy
 
 PROGRAM = Path(__file__).parents[1] / "contracts" / "tasks.py"
@@ -41,6 +45,59 @@ def assert_same_run(first, second):
         save_checkpoint(first / "a", states[0])
         save_checkpoint(first / "b", states[1])
         assert (first / "a").read_bytes() == (first / "b").read_bytes(), name
+
+
+class Strided(Task):
+    """Weights in every order of axes; with ``view``, one that leaves gaps."""
+
+    def __init__(self, *, view, plain=False):
+        super().__init__()
+        torch.manual_seed(2)
+        self.whole = torch.randn(4, 6)
+        self.weights = nn.ParameterList(
+            [
+                nn.Parameter(torch.randn(6, 4).t()),
+                nn.Parameter(torch.randn(3, 5, 2, 2).to(memory_format=torch.channels_last)),
+                nn.Parameter(self.whole[:, :3] if view else torch.randn(4, 3)),
+            ]
+        )
+        self.plain = plain
+
+    def optimizers(self):
+        return [torch.optim.Adam(self.parameters(), lr=0.1, foreach=True if self.plain else None)]
+
+    def batches(self, start, rank, world_size):
+        yield from range(start, 1000)
+
+    def step(self, batch, phase):
+        generator = torch.Generator().manual_seed(batch)
+        targets = [torch.randn(weight.shape, generator=generator) for weight in self.weights]
+        return StepResult(sum(mse_loss(*pair) for pair in zip(self.weights, targets, strict=True)), {})
+
+    def validate(self):
+        return {}
+
+
+def strided(folder, steps, *, view, plain=False):
+    task = Strided(view=view, plain=plain)
+    for number in steps:
+        train(task, LoopConfig(steps=number, checkpoint_every=5, progress=False, accelerator="cpu"), folder)
+        task, last = Strided(view=view, plain=plain), task
+    return last
+
+
+@pytest.mark.parametrize("view", [False, True])
+def test_weights_in_any_order_of_axes_are_stepped_alike(tmp_path, view):
+    once = strided(tmp_path / "once", [20], view=view)
+    fused = load_checkpoint(tmp_path / "once" / CHECKPOINT)["optimizers"][0]["param_groups"][0]["fused"]
+    assert bool(fused) is not view
+    again = strided(tmp_path / "again", [10, 20], view=view)
+    plain = strided(tmp_path / "plain", [20], view=view, plain=True)
+    for a, b, c in zip(once.weights, again.weights, plain.weights, strict=True):
+        assert torch.equal(a, b)
+        torch.testing.assert_close(a, c, rtol=0, atol=1e-6)
+    untouched = Strided(view=view).whole[:, 3:]
+    assert torch.equal(once.whole[:, 3:], untouched)
 
 
 def test_killed_twice_equals_never_stopped(whole, tmp_path):

@@ -179,7 +179,7 @@ class Stepper:
     def load_progress(self, state: Mapping[str, Any]) -> None:
         """What ``state`` holds beside the weights."""
         for optimizer, content in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(sharding.divided_moments(optimizer, content))
+            _load_moments(optimizer, sharding.divided_moments(optimizer, content))
         if self._sharded:
             sharding.step_one_by_one(self.optimizers)
         self.fabric.strategy.precision.load_state_dict(state["precision"])
@@ -201,12 +201,32 @@ def _weights(optimizer: Optimizer) -> list[Tensor]:
 
 
 def _fuse(optimizers: Sequence[Optimizer]) -> None:
-    """Let Adam go over weights once, in a quarter of the time, wherever its task has not said how it steps."""
+    """Let Adam go over weights once, in a quarter of the time, wherever its task has not said how it steps.
+
+    It goes over memory as it lies there, so weights must lie in one piece: only then their gradients lie alike.
+    """
     for optimizer in optimizers:
         if isinstance(optimizer, Adam):
             for group in optimizer.param_groups:
-                if not any(group[name] for name in ("foreach", "fused", "capturable", "differentiable")):
+                told = any(group[name] for name in ("foreach", "fused", "capturable", "differentiable"))
+                if not told and all(map(_in_one_piece, group["params"])):
                     group["fused"] = True
+
+
+def _in_one_piece(weight: Tensor) -> bool:
+    """Whether it fills a stretch of memory in any order of axes: then what is made like it keeps its strides."""
+    return torch.empty_like(weight, device="meta").stride() == weight.stride()
+
+
+def _load_moments(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Moments of a checkpoint, laid out as their weights are; how to step is not a checkpoint's to say."""
+    groups = zip(state["param_groups"], optimizer.param_groups, strict=True)
+    kept = [given | {name: own[name] for name in ("foreach", "fused") if name in own} for given, own in groups]
+    optimizer.load_state_dict({**state, "param_groups": kept})
+    for weight, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.shape == weight.shape:
+                moments[name] = torch.empty_like(weight, dtype=value.dtype, device=value.device).copy_(value)
 
 
 def start_ranks(config: LoopConfig) -> None:
