@@ -94,6 +94,8 @@ def test_folders_go_on_where_they_stopped(run, net, tmp_path):
     [
         (("a.wav.cw", "b.mp3.cw", "c.cw", "d.WAV.cw"), ("a.wav", "b.mp3.wav", "c.wav", "d.WAV")),
         (("a.wav.cw", "a.cw"), ("a.wav.cw.wav", "a.cw.wav")),  # neither may be lost
+        (("a.wav.cw", "a.cw", "a.cw.wav.cw"), ("a.wav.cw.wav", "a.cw.wav", "a.cw.wav.cw.wav")),
+        (("a.cw", ".b.cw", "._a.wav.cw"), ("a.wav",)),
     ],
 )
 def test_files_of_a_folder_have_their_names_again(tmp_path, names, made):
@@ -102,7 +104,42 @@ def test_files_of_a_folder_have_their_names_again(tmp_path, names, made):
         (tmp_path / "deep" / name).touch()
     found = pairs(tmp_path, tmp_path / "out", ".wav", CODES, overwrite=False)
     folders = tmp_path / "deep", tmp_path / "out" / "deep"
-    assert sorted(found) == sorted((folders[0] / a, folders[1] / b) for a, b in zip(names, made, strict=True))
+    shown = [name for name in names if not name.startswith(".")]
+    assert sorted(found) == sorted((folders[0] / a, folders[1] / b) for a, b in zip(shown, made, strict=True))
+
+
+def test_originals_beside_their_codes_are_not_in_the_way(run, net, tmp_path):
+    (tmp_path / "a.wav").write_bytes(LOOP.read_bytes())
+    assert run(f"compress {tmp_path} {tmp_path} --model {net} --scale 4").code == 0
+    assert run(f"decompress {tmp_path} {tmp_path} --model {net} --overwrite").code == 0
+    assert (tmp_path / "a.wav").read_bytes() == LOOP.read_bytes()
+    assert (tmp_path / "a.wav.cw.wav").is_file()
+    (tmp_path / "codes").mkdir()
+    (tmp_path / "a.wav.cw").rename(tmp_path / "codes" / "a.wav.cw")
+    assert run(f"decompress {tmp_path}/codes {tmp_path} --model {net} --overwrite").code == 0
+    assert (tmp_path / "a.wav").read_bytes() == LOOP.read_bytes()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_a_file_that_is_too_large_does_not_stop_the_others(tmp_path, capsys, error):
+    def do(pair, _):
+        done.append(pair[0].name)
+        if pair[0].name == "a":
+            raise error
+
+    done = []
+    with pytest.raises(ValueError, match="1 of 2 files failed"):
+        report_failures([(tmp_path / name, tmp_path / "out" / name) for name in "ab"], do)
+    assert done == ["a", "b"]
+    assert f"{tmp_path}/a: there is not enough memory" in capsys.readouterr().err
+
+
+def test_a_reader_that_went_away_is_no_fault_of_a_file(tmp_path):
+    def do(pair, _):
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        report_failures([(tmp_path / "a", tmp_path / "b")], do)
 
 
 def test_each_file_of_a_folder_is_told_its_place(tmp_path):

@@ -76,7 +76,7 @@ def test_absent_peers_are_told_and_no_error(run, net, monkeypatch, tmp_path):
         ("{net}/model {net}/model", "{net}/model holds no audio: looked for"),
         ("{net}/model {net}/in --scales 100", "scales lie between 1 and 24 for 4 levels"),
         ("{net}/model {net}/in --levels 5", "this model has 4 levels: choose 1 to 4, got 5"),
-        ("{net}/model {net}/in --kbps 0", "a rate in kbps is positive and finite, got 0"),
+        ("{net}/model {net}/in --kbps 0", "a rate in kbps is positive and at most 1000000, got 0"),
         ("{net}/model {net}/in --metrics pesk", "there is no metric 'pesk': choose from si_sdr"),
         ("{net}/model {net}/in --peers evs", "there is no peer 'evs': choose from opus"),
         ("{net}/model {net}/in --clips 0", "clips must be 1 or more, got 0"),

@@ -94,7 +94,7 @@ def test_damage_is_named_and_salvaged(run, net, home):
         ("compress {speech} a.cw --model {net} --levels 3", "--levels is not for the codec speech: leave it out"),
         ("compress {speech} a.cw --model {net} --bpp 1", "--bpp is not for the codec speech"),
         ("compress {speech} a.cw --model {net} --codec image", "is a model of the codec speech, not image"),
-        ("compress {speech} a.cw --model {net} --kbps -3", "a rate in kbps is positive and finite"),
+        ("compress {speech} a.cw --model {net} --kbps -3", "a rate in kbps is positive and at most 1000000"),
         ("compress {speech} a.cw --codec speech --model nowhere", "there is no model nowhere"),
         ("compress {speech} a.cw --codec opus", "invalid choice"),
         ("compress {speech} a.wav --codec speech --model {net}", "would be audio by its name"),

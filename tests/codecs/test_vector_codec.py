@@ -64,6 +64,12 @@ def test_ranged_codes_of_uneven_use_are_shorter(tmp_path):
     assert codec.encode(x, tmp_path / "ranged.cw") < packed / 2
 
 
+def test_a_model_is_saved_where_one_stands(codec, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    codec.save_pretrained(Path("."))
+    assert VectorCodec.from_pretrained(tmp_path).fingerprint == codec.fingerprint
+
+
 def test_a_model_comes_back_with_its_tables(codec, tmp_path):
     x = _vectors()
     codec.learn_tables(x)

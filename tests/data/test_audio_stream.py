@@ -234,12 +234,24 @@ def test_samples_are_taken_as_they_come():
         (torch.zeros(2, 9), r"\(1, time\).*\(2, 9\)"),
         (torch.zeros(9), r"\(1, time\).*\(9,\)"),
         (np.zeros((1, 9), np.int16), "int16"),
+        (torch.zeros(1, 9, dtype=torch.int32), "int32"),
         (torch.full((1, 9), torch.nan), "frame 5 of channel 0"),
     ],
 )
 def test_other_blocks_of_samples_are_refused(second, says):
     with pytest.raises(ValueError, match=says):
         joined(stream_samples(iter([torch.zeros(1, 5), second]), 16000))
+
+
+def test_tensors_of_any_kind_are_samples():
+    given = [torch.full((1, 4), 0.5, dtype=torch.bfloat16), torch.full((1, 4), 0.25, requires_grad=True)]
+    assert joined(stream_samples(given, 16000)).tolist() == [4 * [0.5] + 4 * [0.25]]
+
+
+@pytest.mark.parametrize("first", [torch.zeros(9), torch.tensor(0.5), torch.zeros(0, 9)])
+def test_a_first_block_of_another_shape_is_refused(first):
+    with pytest.raises(ValueError, match=r"floats of shape \(channels, time\), got torch.float32 of shape"):
+        stream_samples(iter([first]), 16000)
 
 
 def test_no_samples_are_refused():

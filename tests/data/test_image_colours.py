@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from codeword.data.image_files import read_image
 from codeword.data.picture_files import read_picture
@@ -104,3 +104,56 @@ def test_turned_images_have_profiles():
     exif[0x0112] = 6
     inks = Image.new("CMYK", (12, 5))
     assert read_picture(stored(inks, ink_profile(), "TIFF", exif=exif)).pixels.shape == (3, 12, 5)
+
+
+def grey_in_srgb(values):
+    linear = (values / 255) ** 1.5
+    return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+@pytest.mark.parametrize("mode", ["LA", "I;16", "L"])
+def test_grey_that_is_deep_or_transparent_has_profiles_too(mode):
+    values = np.array([[0, 40, 100, 200]], np.uint8)
+    image, options = Image.fromarray(values), {}
+    if mode == "LA":
+        image.putalpha(Image.fromarray(np.array([[0, 255, 255, 255]], np.uint8)))
+    else:
+        image = Image.fromarray(values.astype(np.uint16) << 8) if mode == "I;16" else image
+        options = {"transparency": 0}
+    seen = read_picture(stored(image, grey_profile(), **options))
+    assert seen.notes[:2] == (TOLD, "transparency was laid on white")
+    found = rows(seen.pixels)[0, :, 0]
+    assert found[0] == 255
+    assert np.abs(found[1:] - grey_in_srgb(values[0, 1:])).max() < 2 * STEP
+
+
+def test_colours_stored_by_lightness_have_profiles_too():
+    file = stored(Image.fromarray(picture()).convert("YCbCr"), colour_profile(), "TIFF")
+    assert read_picture(file).notes == (TOLD,)
+    file.seek(0)
+    assert np.abs(rows(read_picture(file).pixels) - in_srgb(rows(read_image(file)))).max() < STEP
+
+
+@pytest.mark.parametrize(("mode", "told"), [("P", (TOLD,)), ("RGBA", (TOLD,))])
+def test_what_hides_nothing_is_not_told_to(mode, told):
+    image = Image.fromarray(picture()).convert(mode)
+    assert read_picture(stored(image, colour_profile())).notes == told
+    assert read_picture(stored(image, None)).notes == ()
+
+
+def test_names_of_profiles_are_one_plain_line():
+    named = colour_profile().replace(b"a test\0", b"a\n\x1b[2\0\0")
+    assert read_picture(stored(Image.fromarray(picture()), named)).notes == ("its colours (a [2) became those of sRGB",)
+    nameless = colour_profile().replace(b"a test\0", bytes(7))
+    assert read_picture(stored(Image.fromarray(picture()), nameless)).notes == ("its colours became those of sRGB",)
+
+
+def test_a_profile_that_is_text_is_left_out(tmp_path):
+    image = Image.fromarray(picture())
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags.tagtype[34675] = 2
+    tags[34675] = "no profile"
+    image.save(tmp_path / "a.tif", tiffinfo=tags)
+    seen = read_picture(tmp_path / "a.tif")
+    assert seen.notes == ("the profile of its colours does not fit them and was left out",)
+    assert np.array_equal(rows(seen.pixels), picture())

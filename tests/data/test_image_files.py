@@ -1,12 +1,14 @@
 import gzip
 import io
 import pickle
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from codeword.data.image_arrays import ImageError, cifar_batch, idx_array, read_pickle
 from codeword.data.image_files import image_bytes, read_image
@@ -250,3 +252,92 @@ def test_values_of_no_known_range_are_refused(tmp_path):
 def test_formats_end_somewhere():
     with pytest.raises(ImageError, match="WEBP ends at 16383 pixels a side, the image has 16384 x 1: take PNG"):
         image_bytes(torch.zeros(1, 1, 16_384, dtype=torch.uint8), "WEBP")
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(bits, colour, row, key):
+    """One row of a PNG, as its bytes, with a value that is transparent."""
+    width = 8 * len(row) // (bits * (3 if colour == 2 else 1))
+    head = struct.pack(">IIBBBBB", width, 1, bits, colour, 0, 0, 0)
+    body = chunk(b"IHDR", head) + chunk(b"tRNS", key) + chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
+    return io.BytesIO(b"\x89PNG\r\n\x1a\n" + body)
+
+
+@pytest.mark.parametrize(
+    ("bits", "colour", "row", "key", "wanted"),
+    [
+        (1, 0, b"\xf0", b"\0\0", [255] * 8),  # white, and black that is transparent
+        (2, 0, b"\x1b", b"\0\1", [0, 255, 170, 255]),
+        (4, 0, b"\x3a", b"\0\3", [255, 170]),
+        (8, 0, b"\x09\x0a", b"\0\x09", [255, 10]),
+        (16, 2, b"\x12\0\x34\0\x56\0\x12\0\x34\0\x57\0", b"\x12\0\x34\0\x56\0", [255, 18]),
+    ],
+)
+def test_a_transparent_value_is_found_at_any_depth(bits, colour, row, key, wanted):
+    assert read_picture(png(bits, colour, row, key)).pixels[0, 0].tolist() == wanted
+
+
+def deep_tiff(bits, photometric, values):
+    """An uncompressed TIFF of one row, in 16-bit words or 12 bits that follow each other."""
+    if bits == 16:
+        data = struct.pack(f"<{len(values)}H", *values)
+    else:
+        whole = int("".join(f"{value:012b}" for value in values), 2)
+        data = whole.to_bytes(len(values) * 12 // 8, "big")
+    tags = [(256, len(values)), (257, 1), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1), (278, 1)]
+    tags.append((279, len(data)))
+    data += bytes(-len(data) % 2)
+    entries = b"".join(struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, value) for tag, value in tags)
+    return io.BytesIO(
+        b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+    )
+
+
+@pytest.mark.parametrize(
+    ("bits", "photometric", "values", "wanted"),
+    [
+        (16, 1, (0, 65535, 256, 32768), [0, 255, 1, 128]),
+        (16, 0, (0, 65535, 256, 32768), [255, 0, 254, 127]),
+        (12, 1, (0, 4095, 16, 2048), [0, 255, 1, 128]),
+    ],
+)
+def test_deep_grey_of_tiff(bits, photometric, values, wanted):
+    assert read_picture(deep_tiff(bits, photometric, values)).pixels.tolist() == [[wanted]]
+
+
+@pytest.mark.parametrize("mode", ["La", "RGBa"])
+def test_transparency_that_is_multiplied(mode, tmp_path):
+    plain = Image.fromarray(picture()).convert(mode.upper())
+    plain.putalpha(Image.fromarray(np.tile(np.array([0, 255], np.uint8), (12, 8))))
+    multiplied = Image.frombytes(mode.upper(), plain.size, plain.convert(mode).tobytes())
+    multiplied.save(tmp_path / "a.tif")
+    entry = struct.pack("<HHI", 338, 3, 1)  # what the last sample of a pixel is: 2 transparency, 1 multiplied with it
+    data = (tmp_path / "a.tif").read_bytes()
+    assert entry + b"\2" in data
+    (tmp_path / "a.tif").write_bytes(data.replace(entry + b"\2", entry + b"\1"))
+    with Image.open(tmp_path / "a.tif") as opened:
+        assert opened.mode in (mode, mode.upper())
+    seen = read_picture(tmp_path / "a.tif")
+    assert seen.notes == ("transparency was laid on white",)
+    wanted = np.asarray(plain.convert("L" if mode == "La" else "RGB"))
+    assert (seen.pixels[:, :, ::2] == 255).all()
+    assert np.array_equal(seen.pixels.permute(1, 2, 0).numpy().squeeze()[:, 1::2], wanted[:, 1::2])
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_images_turn_whatever_else_their_data_says(turn, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    image = Image.fromarray(picture())
+    image.save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as opened:
+        wanted = np.asarray(ImageOps.exif_transpose(opened))
+    # XResolution as a text, where two numbers belong
+    odd = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + struct.pack("<HHII", 0x0112, 3, 1, turn)
+    odd += struct.pack("<HHI4s", 0x011A, 2, 4, b"abc\0") + bytes(4)
+    image.save(tmp_path / "b.png", exif=odd)
+    for name in ("a.png", "b.png"):
+        assert np.array_equal(read_image(tmp_path / name).permute(1, 2, 0).numpy(), wanted)

@@ -75,6 +75,11 @@ def test_pieces_are_the_whole(monkeypatch, piece):
     assert torch.allclose(ssim(x, y), both[0], rtol=0, atol=1e-12)
 
 
+def test_no_images_have_no_similarity():
+    x = torch.zeros(0, 3, 200, 200)
+    assert ssim(x, x).shape == ms_ssim(x, x).shape == psnr(x, x).shape == (0,)
+
+
 def test_more_noise_is_less_alike_and_nothing_is_more_alike_than_the_same():
     x, _ = pair(1, 1, 40, 40)
     found = [float(ssim(x, pair(1, 1, 40, 40, noise=noise)[1])) for noise in (0.0, 0.05, 0.2)]

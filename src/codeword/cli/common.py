@@ -111,28 +111,46 @@ def pairs(
     if str(out) == "-" or (out.exists() and not out.is_dir()):
         what = "standard output" if str(out) == "-" else "a file"
         raise ValueError(f"{source} is a folder, so its outputs need one: {out} is {what}")
-    files = sorted(file for file in source.rglob("*") if file.suffix.lower() in extensions and file.is_file())
+    files = sorted(
+        file
+        for file in source.rglob("*")
+        if file.suffix.lower() in extensions and not file.name.startswith(".") and file.is_file()
+    )
     if not files:
         raise ValueError(f"{source} holds nothing to work on: looked for {', '.join(sorted(extensions))}")
-    places = [(out / file.relative_to(source)).with_name(_named(file, suffix)) for file in files]
-    taken = Counter(places)
-    named = [
-        (file, place if taken[place] == 1 else place.with_name(f"{file.name}{suffix}"))
-        for file, place in zip(files, places, strict=True)
-    ]
+    named = _named(files, source, out, suffix)
     work = [(file, made) for file, made in named if overwrite or not made.exists()]
     if done := len(named) - len(work):
         print(
-            f"codeword: {done} of {len(named)} files are in {out} already: --overwrite makes them again",
+            f"codeword: {done} of {len(named)} files are in {out} already and stay: --overwrite replaces them",
             file=sys.stderr,
         )
     return work
 
 
-def _named(file: Path, suffix: str) -> str:
-    """Its whole name stays, since a.wav and a.mp3 may stand side by side: a.wav.cw, and a.wav or a.mp3.wav again."""
-    name = file.stem if file.suffix.lower() in CODES else file.name
-    return name if name.lower().endswith(suffix) else f"{name}{suffix}"
+def _named(files: Sequence[Path], source: Path, out: Path, suffix: str) -> list[tuple[Path, Path]]:
+    """Files of a folder and what is made of them: a.wav.cw of a.wav, since a.mp3 may stand beside it, and a.wav again.
+
+    Of codes beside which originals may lie, and of all in a folder where two would get one name, whole names stay.
+    """
+    whole = [(out / file.relative_to(source)).with_name(f"{file.name}{suffix}") for file in files]
+    short = [_without_codes(place, suffix) for place in whole]
+    if source.resolve().is_relative_to(out.resolve()):
+        short = whole
+    crowded = {place.parent for place, count in Counter(short).items() if count > 1}
+    return [
+        (file, long if place.parent in crowded else place)
+        for file, place, long in zip(files, short, whole, strict=True)
+    ]
+
+
+def _without_codes(place: Path, suffix: str) -> Path:
+    """a.wav or b.mp3.wav in the place of a.wav.cw.wav or b.mp3.cw.wav."""
+    name = place.name.removesuffix(suffix)
+    stem, dot, kind = name.rpartition(".")
+    if f"{dot}{kind}".lower() not in CODES:
+        return place
+    return place.with_name(stem if stem.lower().endswith(suffix) else f"{stem}{suffix}")
 
 
 def report_failures(work: Sequence[tuple[Path, Path]], do: Callable[[tuple[Path, Path], str], None]) -> None:
@@ -145,14 +163,18 @@ def report_failures(work: Sequence[tuple[Path, Path]], do: Callable[[tuple[Path,
     Raises:
         ValueError: At the end, if something failed.
     """
-    from codeword.cli.errors import one_line
+    from codeword.cli.errors import lacks_memory, one_line
 
     failed = 0
     for number, pair in enumerate(work, 1):
         try:
             pair[1].parent.mkdir(parents=True, exist_ok=True)
             do(pair, f"{number} of {len(work)}")
-        except (ValueError, OSError) as error:
+        except BrokenPipeError:  # nobody reads what is printed; the file itself is there
+            raise
+        except (ValueError, OSError, MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not lacks_memory(error):
+                raise
             failed += 1
             said = one_line(error)
             named = said if said.startswith(str(pair[0])) else f"{pair[0]}: {said}"

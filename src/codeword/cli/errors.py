@@ -40,9 +40,9 @@ def user_errors() -> Generator[None, None, None]:
     except (ValueError, OSError) as error:
         _fail(error)
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+        if not lacks_memory(error):
             raise
-        _fail(ValueError("there is not enough memory for this: give smaller files, or ask for less at once"))
+        _fail(error)
 
 
 @contextmanager
@@ -105,8 +105,15 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
     raise Terminated
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Whether memory has run out, which PyTorch tells in its own way."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+
+
 def one_line(error: BaseException) -> str:
     """The message of an error a user can mend, on one line."""
+    if lacks_memory(error):
+        return "there is not enough memory for this: give smaller files, or ask for less at once"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'standard output'}: {error.strerror.lower()}"
     text = " ".join(str(error).split())

@@ -37,6 +37,6 @@ class Inspect:
             print(line)
         if not report.intact:
             raise ValueError(
-                f"{self.file} is damaged; with --salvage, decode (vectors) and decompress (audio, images) read what is "
-                "intact"
+                f"{self.file} is damaged; with --salvage, decode (vectors) and decompress (audio, speech, images) read "
+                "what is intact"
             )

@@ -95,7 +95,9 @@ def write_model(folder: Path, model: nn.Module, kind: str, tables: Sized | None,
             again has another fingerprint.
     """
     write_module(folder, model, kind, dtype=torch.float16 if half else None, statistics=not half)
-    if tables is not None:
+    if tables is None:
+        (folder / TABLES).unlink(missing_ok=True)  # of a model that was here before
+    else:
         (folder / TABLES).write_bytes(save(tables.arrays()))
 
 

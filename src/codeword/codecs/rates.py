@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+MOST_KBPS = 1e6  # more than any signal has
 _PROMISED = 0.01  # a rate that is met worse than this is noted
 
 
@@ -31,15 +32,15 @@ class Kbps:
         cap: Of a stream of a neural codec, the most that any single frame may take, as kilobits a second.
 
     Raises:
-        ValueError: If the rate is not positive and finite.
+        ValueError: If the rate is not positive, or beyond a gigabit a second.
     """
 
     value: float
     cap: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.value < float("inf"):
-            raise ValueError(f"a rate in kbps is positive and finite, got {self.value}")
+        if not 0 < self.value <= MOST_KBPS:
+            raise ValueError(f"a rate in kbps is positive and at most {MOST_KBPS:.0f}, got {self.value}")
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,9 @@ def check_stretch(start: float, stop: float | None, num_samples: int | None, rat
     """
     if num_samples is None:
         raise ValueError("a stretch of a pipe cannot be sought: save the file first")
-    first, last = round(start * rate), num_samples if stop is None else round(stop * rate)
+    beyond = num_samples + 1
+    first = round(max(min(start * rate, beyond), -1))
+    last = num_samples if stop is None else round(max(min(stop * rate, beyond), -1))
     if not 0 <= first <= last <= num_samples:
         raise ValueError(f"the signal is {num_samples / rate:g} seconds long: start and stop lie within, in this order")
     return first, last

@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Protocol, cast, runtime_checkable
@@ -186,21 +185,29 @@ def stream_samples(
     if source_rate < 1:
         raise ValueError(f"source_rate must be 1 or more, got {source_rate}")
     want, coming = _Want(rate, channels, block), iter(blocks)
-    if (first := next(coming, None)) is None:
+    if (given := next(coming, None)) is None:
         raise AudioError("no block of samples came: give one at least")
+    first = _samples(given, None)
     count = len(first)
 
     def floats() -> Iterator[npt.NDArray[np.float32]]:
-        for given in chain([first], coming):
-            samples = np.asarray(given)
-            if samples.ndim != 2 or len(samples) != count or samples.dtype.kind != "f":
-                raise ValueError(
-                    f"blocks are floats of shape ({count}, time), as the first one, got {samples.dtype} of shape "
-                    f"{samples.shape}"
-                )
-            yield samples.astype(np.float32)
+        yield first
+        for given in coming:
+            yield _samples(given, count)
 
     return AudioStream(_Opened(source_rate, count, None, _finite(floats(), "the stream")), want, ExitStack())
+
+
+def _samples(given: object, channels: int | None) -> npt.NDArray[np.float32]:
+    """A block of the caller, with so many channels or any number of them."""
+    samples = given.detach().cpu() if isinstance(given, Tensor) else np.asarray(given)
+    real = samples.is_floating_point() if isinstance(samples, Tensor) else samples.dtype.kind == "f"
+    if not real or samples.ndim != 2 or len(samples) < 1 or channels not in (None, len(samples)):
+        wanted = "channels" if channels is None else channels
+        raise ValueError(
+            f"blocks are floats of shape ({wanted}, time), got {samples.dtype} of shape {tuple(samples.shape)}"
+        )
+    return samples.float().numpy() if isinstance(samples, Tensor) else samples.astype(np.float32)
 
 
 def _open_file(source: Path | BinarySource, stack: ExitStack) -> _Opened:

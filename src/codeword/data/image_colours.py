@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 _STEPS = np.linspace(0, 255, 6).round().astype(np.uint8)
+_MODES = ("RGB", "RGBA", "YCbCr", "P", "PA", "L", "LA", "CMYK")
 _ALIKE = 2  # of 255: profiles of sRGB differ by that much
 
 
@@ -23,32 +24,51 @@ class Seen(NamedTuple):
 def in_srgb(image: "Picture") -> Seen:
     """The image with its colours in sRGB; it may be changed in place.
 
-    By relative colorimetry with black point compensation, as in browsers. Grey stays grey. What has no profile is in
-    sRGB already, but for inks, which stay inks.
+    By relative colorimetry with black point compensation, as in browsers. Grey stays grey, and what is transparent
+    stays so. What has no profile is in sRGB already, but for inks, which stay inks.
     """
     profile = image.info.get("icc_profile")
-    keyed = image.mode == "RGB" and "transparency" in image.info  # a colour that must not change before it is looked up
-    if not profile or image.mode not in ("RGB", "RGBA", "P", "PA", "L", "CMYK"):
+    if not profile or image.mode not in _MODES:
         return Seen(image, "")
-    stored = image.convert("RGBA") if keyed or image.mode in ("P", "PA") else image
+    opened = _in_bands(image)
+    stored = opened.getchannel("L") if opened.mode == "LA" else opened
     mode = "RGBA" if stored.mode == "RGBA" else "RGB"
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         transform = _transform(source, stored.mode, mode)
-        name = ImageCms.getProfileDescription(source).strip()
-    except (ImageCms.PyCMSError, OSError):
+        name = _readable(ImageCms.getProfileDescription(source))
+    except (ImageCms.PyCMSError, OSError, TypeError):
         return Seen(image, "the profile of its colours does not fit them and was left out")
     if stored.mode != "CMYK" and _changes_nothing(transform, stored.mode):
         return Seen(image, "")
-    note = f"its colours ({name}) became those of sRGB"
+    note = f"its colours{f' ({name})' if name else ''} became those of sRGB"
     if stored.mode != mode:
         made = cast("Picture", ImageCms.applyTransform(stored, transform))
-        return Seen(made.convert("L") if stored.mode == "L" else made, note)
+        if stored.mode == "L":
+            made = made.convert("L")
+            if opened.mode == "LA":
+                made.putalpha(opened.getchannel("A"))
+        return Seen(made, note)
     stored.load()
     if stored.readonly:  # a file in memory, that must not be written to
         stored = stored.copy()
     ImageCms.applyTransform(stored, transform, inPlace=True)
     return Seen(stored, note)
+
+
+def _in_bands(image: "Picture") -> "Picture":
+    """Grey, colour or inks, and transparency as a band: a value that stands for it would change."""
+    clear = image.has_transparency_data
+    if image.mode == "L":
+        return image.convert("LA") if clear else image
+    if image.mode in ("P", "PA", "YCbCr") or (image.mode == "RGB" and clear):
+        return image.convert("RGBA" if clear else "RGB")
+    return image
+
+
+def _readable(name: str) -> str:
+    """A name from a file in one line of a terminal."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in name).split())[:60]
 
 
 def _transform(source: Any, stored: str, mode: str) -> Any:

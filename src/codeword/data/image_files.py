@@ -24,6 +24,17 @@ _OPTIONS: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"qua
 _SIDES = {"WEBP": 16_383, "JPEG": 65_500}
 _BAND = 512  # rows that are copied at once
 _DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's names for 16 bits of grey
+_BITS, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274  # tags of TIFF and of EXIF
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+_SHALLOW = {"1": 255, "L;2": 85, "L;4": 17}  # what Pillow multiplies values of few bits by
 
 
 def read_image(
@@ -120,20 +131,24 @@ def upright(image: "Image", name: str, channels: int | None, *, as_seen: bool) -
     Raises:
         ImageError: In one line, if its values are not those of a picture.
     """
-    from PIL import ImageOps
-
     from codeword.data.image_colours import in_srgb
 
     if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
         kind = "in floating point" if image.mode == "F" else "of 32 bits"
         raise ImageError(f"{name} has values {kind}, of no known range: save it with 8 or 16 bits")
     notes: list[str] = []
-    ImageOps.exif_transpose(image, in_place=True)
+    depth, white = _deep_values(image)
+    _scale_key(image)
+    image = _turned(image)
+    if deep := image.mode in _DEEP:
+        image = _shallow(image, depth, white)
+    if image.mode in ("La", "RGBa"):
+        image = image.convert(image.mode.upper())
+    clear = as_seen and _shows_through(image)
     if as_seen:
         image, told = in_srgb(image)
         notes += [told] if told else []
-    deep = image.mode in _DEEP
-    if as_seen and image.has_transparency_data:
+    if clear:
         image = _on_white(image)
         notes.append("transparency was laid on white")
     if deep:
@@ -158,21 +173,66 @@ def _decode(
         return upright(image, name, channels, as_seen=as_seen).pixels
 
 
+def _deep_values(image: "Image") -> tuple[int, bool]:
+    """Bits of a deep grey, and whether its 0 is white: of TIFF alone Pillow leaves both as they are."""
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(_BITS, 16)
+    return (bits[0] if isinstance(bits, tuple) else bits), tags.get(_PHOTOMETRIC) == 0
+
+
+def _scale_key(image: "Image") -> None:
+    """Bring a transparent value to 8 bits, as Pillow brings pixels but not the value."""
+    key = image.info.get("transparency")
+    tiles = getattr(image, "tile", None) if image.format == "PNG" else None
+    raw = tiles[0][3] if tiles else None
+    if isinstance(key, int) and raw in _SHALLOW:
+        image.info["transparency"] = key * _SHALLOW[raw]
+    elif isinstance(key, tuple) and raw == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+
+
+def _turned(image: "Image") -> "Image":
+    """As its EXIF data says; what else stands there does not matter, and may be damaged."""
+    from PIL.Image import Transpose
+
+    image.load()
+    try:
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # readers of EXIF data fail in any way, too
+        return image
+    return image if turn is None else image.transpose(Transpose[turn])
+
+
+def _shallow(image: "Image", bits: int, white: bool) -> "Image":
+    """The upper 8 of deep bits, where Pillow would clip what is beyond 255; a value that is transparent is so still."""
+    pillow = _pillow("")
+    values = np.asarray(image).astype(np.int64)
+    upper = (values >> max(bits - 8, 0)).clip(0, 255).astype(np.uint8)
+    seen = pillow.fromarray(255 - upper if white else upper)
+    if (key := image.info.get("transparency")) is not None:
+        seen.putalpha(pillow.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+    seen.info = {name: value for name, value in image.info.items() if name == "icc_profile"}
+    return seen
+
+
+def _shows_through(image: "Image") -> bool:
+    """Whether anything of it is transparent."""
+    if image.mode in ("LA", "PA", "RGBA"):
+        return bool((np.asarray(image.getchannel("A")) < 255).any())
+    return image.has_transparency_data
+
+
 def _on_white(image: "Image") -> "Image":
     """What is seen of a transparent image on white paper, grey if it is grey."""
     pillow = _pillow("")
-    if image.mode in _DEEP:  # one value is transparent
-        return pillow.fromarray(np.where(np.asarray(image) == image.info["transparency"], 255, _shallow(image)))
     seen = image.convert("RGBA")
     flat = pillow.alpha_composite(pillow.new("RGBA", seen.size, "white"), seen).convert("RGB")
-    return flat.convert("L") if image.mode in ("LA", "La", "L", "1") else flat
+    return flat.convert("L") if image.mode in ("LA", "L", "1") else flat
 
 
 def _eight_bits(image: "Image") -> "Image":
-    """The same in grey or colour, of 8 bits."""
-    if image.mode in _DEEP:
-        return _pillow("").fromarray(_shallow(image))
-    if image.mode in ("1", "L", "LA", "La"):
+    """The same in grey or colour, without transparency."""
+    if image.mode in ("1", "L", "LA"):
         return _converted(image, "L")
     if image.mode in ("P", "PA"):  # by way of transparency, which a palette may have
         return image.convert("RGBA").convert("RGB")
@@ -181,11 +241,6 @@ def _eight_bits(image: "Image") -> "Image":
 
 def _converted(image: "Image", mode: str) -> "Image":
     return image if image.mode == mode else image.convert(mode)
-
-
-def _shallow(image: "Image") -> UInt8[np.ndarray, "height width"]:
-    """The upper 8 of 16 bits; Pillow would clip what is beyond 255."""
-    return (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
 
 
 def _recolour(

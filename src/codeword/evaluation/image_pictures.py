@@ -8,6 +8,7 @@ from codeword.data.image_files import read_image
 from codeword.data.image_listings import list_images
 from codeword.data.listing import Item
 from codeword.data.pictures import reduced
+from codeword.data.tar_members import TarError
 from codeword.evaluation.data_check import spread
 from codeword.evaluation.image import NamedPicture
 
@@ -42,7 +43,7 @@ class HeldPictures:
     def _read(self, item: Item) -> NamedPicture | None:
         try:
             pixels = read_image(item, channels=self._channels, as_seen=True)
-        except ImageError as error:
+        except (ImageError, TarError) as error:
             if str(error) not in self.skipped:
                 self.skipped = (*self.skipped, str(error))
             return None

@@ -130,7 +130,7 @@ def _terms(
             for top in range(0, rows, band)
         ]
         sums.append(torch.stack(bands).sum(0))
-    whole, contrast = torch.cat(sums, 1) / (rows * (width - WINDOW + 1))
+    whole, contrast = torch.cat([x.new_zeros(2, 0), *sums], 1) / (rows * (width - WINDOW + 1))
     return whole.view(planes), contrast.view(planes)
 
 

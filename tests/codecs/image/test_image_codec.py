@@ -187,6 +187,8 @@ def test_codecs_are_kept_in_folders(codec, tmp_path):
         half.decompress(ImageFileReader(io.BytesIO(data), tables=codec.tables))
     with pytest.raises(ValueError, match="there is no model"):
         ImageCodec.open(tmp_path / "gone")
+    ImageCodec(codec.model).save_pretrained(tmp_path / "half")
+    assert ImageCodec.open(tmp_path / "half").tables is None
     (tmp_path / "a" / "tables.safetensors").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="is damaged, restore the model"):
         ImageCodec.open(tmp_path / "a")

@@ -172,6 +172,8 @@ def test_any_stretch_is_a_part_of_the_whole(codec, streaming):
         torch.testing.assert_close(found, whole[start:stop], atol=1e-5, rtol=0)
     with pytest.raises(ValueError, match="the signal is 1 seconds long"):
         back(codec, data, stop=1.5)
+    with pytest.raises(ValueError, match="the signal is 1 seconds long"):
+        back(codec, data, start=1e308)
 
 
 def test_a_pipe_is_read_in_order(codec):

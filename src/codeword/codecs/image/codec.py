@@ -31,6 +31,7 @@ from codeword.functional.rate import codes_at, depth_for_bits, depths_at, scale_
 from codeword.quantizers.storage import card, fetched
 
 MAX_PIXELS = 2**28
+MOST_BPP = 1_000_000  # of a pixel: even an image of one has less
 _UNIT = "bits per pixel"
 
 
@@ -39,14 +40,14 @@ class BitsPerPixel:
     """The scale, or for a model of constant depth the depth, that brings the file to so many bits for a pixel.
 
     Raises:
-        ValueError: If it is not positive.
+        ValueError: If it is not positive, or beyond a million.
     """
 
     value: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.value < float("inf"):
-            raise ValueError(f"a rate in bits per pixel is positive, got {self.value}")
+        if not 0 < self.value <= MOST_BPP:
+            raise ValueError(f"a rate in bits per pixel is positive and at most {MOST_BPP}, got {self.value}")
 
 
 ImageRate: TypeAlias = Scale | Levels | BitsPerPixel

@@ -76,7 +76,7 @@ def write_codec(folder: Path, quantizer: Quantizer, tables: CodeTables | None, f
     Raises:
         WriteError: In one line, if there is no room or no permission.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     staged = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -97,8 +97,9 @@ def write_codec(folder: Path, quantizer: Quantizer, tables: CodeTables | None, f
 
 
 def _move(staged: Path, folder: Path, *, has_tables: bool) -> None:
-    with suppress(OSError):
-        folder.rmdir()  # an empty folder is in the way of a rename
+    if folder != Path.cwd():
+        with suppress(OSError):
+            folder.rmdir()  # an empty folder is in the way of a rename
     if not folder.exists():
         staged.rename(folder)
         return
