@@ -1,6 +1,6 @@
 """ONNX files give what the model gives. Run without the shape hook: ``pytest -o addopts= -m compile``.
 
-PyTorch's exporter takes five seconds a file, so two layouts are tested always and the other two where time is.
+PyTorch's exporter takes five seconds a file, so three layouts are tested always and the other two where time is.
 """
 
 import pytest
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from codeword.cli import main
 from codeword.codecs.audio.codec import AudioCodec
-from codeword.codecs.audio.layout import SpectralLayout, WaveLayout
+from codeword.codecs.audio.layout import LappedLayout, SpectralLayout, WaveLayout
 from codeword.codecs.audio.model import AudioModel
 from codeword.codecs.audio.onnx import export_onnx
 from codeword.codecs.audio.storage import fingerprint
@@ -28,6 +28,7 @@ LAYOUTS = {
     "spectral causal": SpectralLayout(
         hop_length=HOP, length=60, dim=8, inner=16, encoder_blocks=1, decoder_blocks=1, latent=8, padding="causal"
     ),
+    "lapped": LappedLayout(hop_length=HOP, dim=8, inner=16, encoder_blocks=1, decoder_blocks=1, latent=8),
 }
 
 
@@ -45,6 +46,7 @@ def small(name, kernels):
     [
         pytest.param("wave", None, marks=pytest.mark.compile),
         pytest.param("spectral causal", PAPER, marks=pytest.mark.compile),
+        pytest.param("lapped", PAPER, marks=pytest.mark.compile),
         pytest.param("wave causal", PAPER, marks=pytest.mark.slow),
         pytest.param("spectral", None, marks=pytest.mark.slow),
     ],
