@@ -99,6 +99,8 @@ def test_every_mode_of_an_image(run, net, home, mode, said, shape):
         picture = Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) << 8)
     else:
         picture = picture.convert(mode)
+    if mode.endswith("A"):
+        picture.putalpha(200)
     picture.save(home / name)
     ran = run(f"compress {name} x.cw --model {net} --levels 4")
     assert ran.code == 0

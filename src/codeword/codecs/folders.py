@@ -19,6 +19,8 @@ from codeword.quantizers.storage import CONFIG, WEIGHTS, read_module, write_modu
 
 TABLES = "tables.safetensors"
 FILES = [CONFIG, WEIGHTS, TABLES]
+# States of quantizers that decoding uses.
+DECODING = {"table", "transform", "rotation", "mean", "deviation", "weight", "bias"}
 _MAKING_CODES = {  # arguments that decoding does not use
     "detached",
     "dropout",

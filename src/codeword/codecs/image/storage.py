@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from codeword.codecs.folders import digest, located_in, read_codec, read_frame_tables, write_model
+from codeword.codecs.folders import DECODING, digest, located_in, read_codec, read_frame_tables, write_model
 from codeword.codecs.image.model import ImageModel
 from codeword.entropy.frames import FrameTables
-from codeword.quantizers.storage import training_only
 
 PHOTOS = "photos"  # the model that comes with the package
 SHIPPED = Path(__file__).parent / "shipped"
@@ -14,10 +13,12 @@ KIND = "image"
 
 def fingerprint(model: ImageModel) -> str:
     """SHA-256, in hexadecimal, of what turns codes into an image: decoder and quantizer."""
-    dropped = training_only(model)
-    return digest(
-        model, model.arguments(), lambda name: name.startswith(("decoder.", "quantizer.")) and name not in dropped
-    )
+
+    def decodes(name: str) -> bool:
+        path = name.split(".")
+        return path[0] == "decoder" or (path[0] == "quantizer" and path[-1] in DECODING)
+
+    return digest(model, model.arguments(), decodes)
 
 
 def write_image(folder: Path, model: ImageModel, tables: FrameTables | None, *, half: bool = False) -> None:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from numpy import ndarray
 from torch import Tensor
 
-from codeword.codecs.folders import decoding
+from codeword.codecs.folders import DECODING, decoding
 from codeword.codecs.vectors.counter import CodeCounter
 from codeword.codecs.vectors.storage import read_codec, write_codec
 from codeword.data.vectors import VectorSource, check_scale
@@ -27,7 +27,6 @@ from codeword.quantizers.config import describe
 
 _CHUNK = 65536  # vectors stored in one chunk of a file
 _STEP = 8192  # vectors encoded or decoded at a time
-_DECODING = {"table", "transform", "rotation", "mean", "deviation", "weight", "bias"}
 
 Progress: TypeAlias = Callable[[int, int], object]
 """Called with the vectors done and all vectors."""
@@ -63,7 +62,7 @@ class VectorCodec:
         """SHA-256, in hexadecimal, of what turns codes into vectors, which is neither search nor statistics."""
         digest = hashlib.sha256(json.dumps(decoding(describe(self.quantizer)), sort_keys=True).encode())
         for name, value in sorted(self.quantizer.state_dict().items()):
-            if name.rpartition(".")[2] in _DECODING:
+            if name.rpartition(".")[2] in DECODING:
                 digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 

@@ -76,10 +76,11 @@ def write_codec(folder: Path, quantizer: Quantizer, tables: CodeTables | None, f
     Raises:
         WriteError: In one line, if there is no room or no permission.
     """
-    folder = Path(folder).resolve()
-    staged = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+    folder = Path(folder)
+    place = folder.resolve()  # the folder we are in has no name of its own
+    staged = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         quantizer.save_pretrained(staged)
         if tables is not None:
             (staged / TABLES).write_bytes(save(tables.arrays()))
@@ -88,7 +89,7 @@ def write_codec(folder: Path, quantizer: Quantizer, tables: CodeTables | None, f
         for path in staged.iterdir():
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
-        _move(staged, folder, has_tables=tables is not None)
+        _move(staged, place, has_tables=tables is not None)
     except (OSError, SafetensorError, WriteError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).rpartition(": ")[2]
         raise WriteError(f"cannot write the model {folder}: {reason.lower()}") from error
