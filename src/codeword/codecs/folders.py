@@ -96,10 +96,9 @@ def write_model(folder: Path, model: nn.Module, kind: str, tables: Sized | None,
         half: Whether to write weights in half precision, and nothing that only training needs; the model that is read
             again has another fingerprint.
     """
+    (folder / TABLES).unlink(missing_ok=True)  # of a model that was here before
     write_module(folder, model, kind, dtype=torch.float16 if half else None, statistics=not half)
-    if tables is None:
-        (folder / TABLES).unlink(missing_ok=True)  # of a model that was here before
-    else:
+    if tables is not None:
         (folder / TABLES).write_bytes(save(tables.arrays()))
 
 
