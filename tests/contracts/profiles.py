@@ -63,6 +63,14 @@ def ink_profile():
 
 def in_srgb(values, primaries=WIDE, gamma=2.0):
     """What bytes of ``colour_profile`` are in sRGB, by its definition."""
-    linear = (values / 255) ** gamma @ (np.linalg.inv(SRGB) @ primaries).T
+    return _encoded((values / 255) ** gamma @ (np.linalg.inv(SRGB) @ primaries).T)
+
+
+def grey_in_srgb(values, gamma=1.5):
+    """What bytes of ``grey_profile`` are in sRGB."""
+    return _encoded((values / 255) ** gamma)
+
+
+def _encoded(linear):
     linear = linear.clip(0, 1)
     return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)

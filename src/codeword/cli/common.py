@@ -133,10 +133,10 @@ def _named(files: Sequence[Path], source: Path, out: Path, suffix: str) -> list[
 
     Of codes beside which originals may lie, and of all in a folder where two would get one name, whole names stay.
     """
-    whole = [(out / file.relative_to(source)).with_name(f"{file.name}{suffix}") for file in files]
-    short = [_without_codes(place, suffix) for place in whole]
-    if source.resolve().is_relative_to(out.resolve()):
-        short = whole
+    places = [out / file.relative_to(source) for file in files]
+    whole = [place.with_name(f"{place.name}{suffix}") for place in places]
+    beside = source.resolve().is_relative_to(out.resolve())
+    short = whole if beside else [place.with_name(_again(place, suffix)) for place in places]
     crowded = {place.parent for place, count in Counter(short).items() if count > 1}
     return [
         (file, long if place.parent in crowded else place)
@@ -144,13 +144,10 @@ def _named(files: Sequence[Path], source: Path, out: Path, suffix: str) -> list[
     ]
 
 
-def _without_codes(place: Path, suffix: str) -> Path:
-    """a.wav or b.mp3.wav in the place of a.wav.cw.wav or b.mp3.cw.wav."""
-    name = place.name.removesuffix(suffix)
-    stem, dot, kind = name.rpartition(".")
-    if f"{dot}{kind}".lower() not in CODES:
-        return place
-    return place.with_name(stem if stem.lower().endswith(suffix) else f"{stem}{suffix}")
+def _again(file: Path, suffix: str) -> str:
+    """a.wav of a.wav.cw, b.mp3.wav of b.mp3.cw, a.wav.cw of a.wav."""
+    name = file.stem if file.suffix.lower() in CODES else file.name
+    return name if name.lower().endswith(suffix) else f"{name}{suffix}"
 
 
 def report_failures(work: Sequence[tuple[Path, Path]], do: Callable[[tuple[Path, Path], str], None]) -> None:

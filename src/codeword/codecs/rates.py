@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-MOST_KBPS = 1e6  # more than any signal has
+_MOST = 1_000_000  # kbps, more than any signal has
 _PROMISED = 0.01  # a rate that is met worse than this is noted
 
 
@@ -39,8 +39,8 @@ class Kbps:
     cap: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.value <= MOST_KBPS:
-            raise ValueError(f"a rate in kbps is positive and at most {MOST_KBPS:.0f}, got {self.value}")
+        if not 0 < self.value <= _MOST:
+            raise ValueError(f"a rate in kbps is positive and at most {_MOST}, got {self.value}")
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,11 @@ def check_stretch(start: float, stop: float | None, num_samples: int | None, rat
     """
     if num_samples is None:
         raise ValueError("a stretch of a pipe cannot be sought: save the file first")
-    beyond = num_samples + 1
-    first = round(max(min(start * rate, beyond), -1))
-    last = num_samples if stop is None else round(max(min(stop * rate, beyond), -1))
+
+    def sample(seconds: float) -> int:
+        return round(max(-1, min(seconds * rate, num_samples + 1)))  # what lies far beyond has no integer
+
+    first, last = sample(start), num_samples if stop is None else sample(stop)
     if not 0 <= first <= last <= num_samples:
         raise ValueError(f"the signal is {num_samples / rate:g} seconds long: start and stop lie within, in this order")
     return first, last

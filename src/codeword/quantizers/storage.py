@@ -59,7 +59,7 @@ def write_module(
     """
     state = weights(module)
     if not statistics:
-        dropped = training_only(module)
+        dropped = _training_only(module)
         state = {name: value for name, value in state.items() if name not in dropped}
     if dtype is not None:
         state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
@@ -68,7 +68,7 @@ def write_module(
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
 
 
-def training_only(module: nn.Module) -> set[str]:
+def _training_only(module: nn.Module) -> set[str]:
     """Names of the states that only training needs, such as running statistics."""
     parts = list(module.named_modules())
     return {f"{path}.{name}".lstrip(".") for path, part in parts for name in getattr(part, "training_only", ())}

@@ -180,8 +180,6 @@ class Stepper:
         """What ``state`` holds beside the weights."""
         for optimizer, content in zip(self.optimizers, state["optimizers"], strict=True):
             _load_moments(optimizer, sharding.divided_moments(optimizer, content))
-        if self._sharded:
-            sharding.step_one_by_one(self.optimizers)
         self.fabric.strategy.precision.load_state_dict(state["precision"])
 
     def finish(self) -> None:
@@ -225,7 +223,7 @@ def _load_moments(optimizer: Optimizer, state: dict[str, Any]) -> None:
     optimizer.load_state_dict({**state, "param_groups": kept})
     for weight, moments in optimizer.state.items():
         for name, value in moments.items():
-            if isinstance(value, Tensor) and value.shape == weight.shape:
+            if isinstance(value, Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
                 moments[name] = torch.empty_like(weight, dtype=value.dtype, device=value.device).copy_(value)
 
 

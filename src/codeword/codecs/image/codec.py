@@ -31,7 +31,7 @@ from codeword.functional.rate import codes_at, depth_for_bits, depths_at, scale_
 from codeword.quantizers.storage import card, fetched
 
 MAX_PIXELS = 2**28
-MOST_BPP = 1_000_000  # of a pixel: even an image of one has less
+_MOST = 1_000_000  # of a pixel: even an image of one has less
 _UNIT = "bits per pixel"
 
 
@@ -46,8 +46,8 @@ class BitsPerPixel:
     value: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.value <= MOST_BPP:
-            raise ValueError(f"a rate in bits per pixel is positive and at most {MOST_BPP}, got {self.value}")
+        if not 0 < self.value <= _MOST:
+            raise ValueError(f"a rate in bits per pixel is positive and at most {_MOST}, got {self.value}")
 
 
 ImageRate: TypeAlias = Scale | Levels | BitsPerPixel
