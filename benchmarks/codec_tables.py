@@ -118,16 +118,19 @@ def image_estimators_grey() -> str:
 
 def image_compositions() -> str:
     result = read("image_compositions")
+    costs = {
+        (str(row["bits"]), row["method"]): [f"{row['wmops']:.3f}", f"{1e3 * row['encoding']:.1f}"]
+        for row in result["costs"]
+    }
     rows = []
-    for names, found in _grouped(result["rows"], ("bits", "method")):
-        last = [{**row["figures"][-1], "wmops": row["wmops"], "ms": 1e3 * row["encoding"]} for row in found]
-        digits = {"ssim": 4, "psnr": 2, "wmops": 3, "ms": 1}
-        told = [_over(last, name, count) for name, count in digits.items()]
-        rows.append([*names, *told[:2], _settled(found), *told[2:], str(len(found))])
+    for (bits, method), found in _grouped(result["rows"], ("bits", "method")):
+        last = [row["figures"][-1] for row in found]
+        told = [_over(last, "ssim", 4), _over(last, "psnr", 2), _settled(found)]
+        rows.append([bits, method, *told, *costs[bits, method], str(len(found))])
     return (
         "Four codebooks for every latent of the same VQ-VAE, all by noise substitution, after "
         f"{result['rows'][0]['figures'][-1]['updates']:,} updates; weighted operations of a latent's search, and CPU "
-        f"milliseconds of encoding 256 images. {_SETTLED}\n\n"
+        f"milliseconds of encoding {result['images']} images. {_SETTLED}\n\n"
         + table(["bits", "codes", "SSIM", "PSNR, dB", "settled", "WMOPS", "ms", "seeds"], rows)
         + f"\n{source(result)}"
     )

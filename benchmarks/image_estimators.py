@@ -185,8 +185,8 @@ def spread(images: Tensor, count: int) -> UInt8[Tensor, "some channels height wi
 
 def cell(
     images: Mapping[str, Tensor], quantizer: Quantizer, seed: int, folder: Path, protocol: Protocol = CROPS
-) -> tuple[dict[str, Any], ImageModel]:
-    """One training: the test figures after every number of updates, and the curves of validation; and the model."""
+) -> dict[str, Any]:
+    """One training: the test figures after every number of updates, and the curves of validation."""
     torch.manual_seed(seed)
     model = ImageModel(images["train"].shape[1], protocol.layout, quantizer).to(memory_format=torch.channels_last)
     some = spread(images["train"], SEEDED)
@@ -214,7 +214,7 @@ def cell(
     lines = [line for line in read_log(folder / LOG) if line["group"] == "validation"]
     curves = {name: [round(line[name], 6) for line in lines] for name in ("loss", "perplexity_0")}
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    return {"figures": figures, "curves": curves}, model
+    return {"figures": figures, "curves": curves}
 
 
 def known(cells: Path) -> list[dict[str, Any]]:
@@ -262,7 +262,7 @@ def main() -> None:
         def trained(form: str, method: str, bits: int, seed: int) -> dict[str, Any]:
             quantizer = FORMS[form](protocol.layout.latent, 2**bits, seed)[method]
             folder = protocol.runs / f"{form}-{method.replace(' ', '-')}-{bits}-{seed}"
-            return cell(images, quantizer, seed, folder, protocol)[0]
+            return cell(images, quantizer, seed, folder, protocol)
 
         seeds = protocol.seeds if arguments.seeds is None else arguments.seeds
         fill(protocol.cells, wanted(protocol, arguments.bits or protocol.bits, seeds), trained)
