@@ -11,8 +11,8 @@ the paper's weighted operations a latent, counted right, and the measured time o
 """
 
 import argparse
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,7 +23,7 @@ from torch import Tensor
 
 import codeword
 from benchmarks.image_estimators import ALONE, CROPS, UPDATES, cell, fill, known, splits, spread
-from benchmarks.record import RESULTS, write
+from benchmarks.record import RESULTS, in_turn, write
 from codeword.codecs.image.model import ImageModel
 from codeword.codecs.image.training import from_bytes
 from codeword.functional.complexity import additive_wmops, product_wmops, residual_wmops
@@ -72,15 +72,9 @@ def costs(images: UInt8[Tensor, "items channels height width"]) -> list[dict[str
     latents = network.analyse(from_bytes(images)).latents
     names = [(method, bits) for bits in BITS for method in METHODS]
     searches = [quantizer(method, bits, 0).eval() for method, bits in names]
-    times: list[list[float]] = [[] for _ in names]
     for search in searches:
         codeword.seed(search, latents)
-        search.encode(latents)
-    for _ in range(ROUNDS):
-        for search, kept in zip(searches, times, strict=True):
-            begin = time.process_time()
-            search.encode(latents)
-            kept.append(time.process_time() - begin)
+    times = in_turn([partial(search.encode, latents) for search in searches], ROUNDS)
     return [
         {"method": method, "bits": bits, "wmops": METHODS[method](2 ** (bits // LEVELS)), "encoding": median(found)}
         for (method, bits), found in zip(names, times, strict=True)

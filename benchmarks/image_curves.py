@@ -60,7 +60,7 @@ def costs(result: dict[str, Any], out: Path) -> None:
     figure, axes = pyplot.subplots(2, 2, figsize=(7.2, 5), layout="constrained", sharex="col", sharey="row")
     for (quality, label), across in zip(QUALITIES.items(), axes, strict=True):
         across[0].set(ylabel=label)
-        for (cost, unit), panel in zip(COSTS.items(), across, strict=True):
+        for cost, panel in zip(COSTS, across, strict=True):
             for codes, colour in CODES.items():
                 points = [
                     (row[cost], mean(found), row["bits"])
@@ -73,8 +73,8 @@ def costs(result: dict[str, Any], out: Path) -> None:
             panel.set(xscale="log")
             panel.margins(0.1)
             panel.grid(alpha=0.25)
-            if quality == "psnr":
-                panel.set(xlabel=unit)
+    for panel, unit in zip(axes[-1], COSTS.values(), strict=True):
+        panel.set(xlabel=unit)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(CODES), frameon=False)
     figure.savefig(out, metadata={"Date": None})
 

@@ -5,7 +5,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from codeword.evaluation.machine import machine
@@ -40,11 +40,18 @@ def write(name: str, rows: object, **more: object) -> Path:
 
 
 def alternate(ours: Callable[[], object], peer: Callable[[], object], runs: int) -> tuple[list[float], list[float]]:
-    """CPU seconds of two calls in turn, so that a machine whose speed drifts drifts for both."""
-    ours(), peer()
-    times: tuple[list[float], list[float]] = ([], [])
+    """CPU seconds of two calls in turn."""
+    first, second = in_turn((ours, peer), runs)
+    return first, second
+
+
+def in_turn(calls: Sequence[Callable[[], object]], runs: int) -> list[list[float]]:
+    """CPU seconds of every call in turn, so that a machine whose speed drifts drifts for all."""
+    for call in calls:
+        call()
+    times: list[list[float]] = [[] for _ in calls]
     for _ in range(runs):
-        for call, kept in zip((ours, peer), times, strict=True):
+        for call, kept in zip(calls, times, strict=True):
             start = time.process_time()
             call()
             kept.append(time.process_time() - start)
