@@ -46,9 +46,10 @@ class Compress:
     """From a pipe to the neural codec, the most that a frame may take, as kilobits a second; any stretch at most what
     --kbps allows it and four seconds more."""
     scale: OptionalNumber = None
-    """What frames and places may spend on their importance: from 1 to six times the levels."""
+    """Of images and of the neural codec: what places and frames may spend on their importance, from 1 to six times the
+    levels."""
     levels: OptionalCount = None
-    """The same number of codebooks for every frame or place."""
+    """Of images and of the neural codec: the same number of codebooks for every place or frame."""
     mono: bool = False
     """Mix all channels into one, as the codec speech always does; else two are coded as mid and side, more one by
     one."""
