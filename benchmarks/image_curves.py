@@ -36,7 +36,7 @@ COSTS = {"wmops": "WMOPS a latent", "encoding": "CPU seconds, 256 images"}
 
 
 def curves(rows: list[dict[str, Any]], out: Path) -> None:
-    """Means over seeds that have curves: a column for every size, two rows of each form."""
+    """Means over seeds: a column for every size, two rows of each form."""
     sizes, forms = (sorted({row[name] for row in rows}) for name in ("bits", "form"))
     shape = (2 * len(forms), len(sizes))
     figure, axes = pyplot.subplots(
@@ -63,9 +63,9 @@ def costs(result: dict[str, Any], out: Path) -> None:
         for cost, panel in zip(COSTS, across, strict=True):
             for codes, colour in CODES.items():
                 points = [
-                    (row[cost], mean(found), row["bits"])
+                    (row[cost], mean(_last(result["rows"], codes, row["bits"], quality)), row["bits"])
                     for row in result["costs"]
-                    if row["method"] == codes and (found := _last(result["rows"], codes, row["bits"], quality))
+                    if row["method"] == codes
                 ]
                 panel.plot(*np.array(points)[:, :2].T, "o-", color=colour, label=codes, linewidth=1.5, markersize=4)
                 for x, y, count in points:
@@ -85,7 +85,7 @@ def _last(rows: list[dict[str, Any]], method: str, bits: int, quality: str) -> l
 
 def _lines(axes: Axes, rows: list[dict[str, Any]], name: str, shown: Any) -> None:
     for method, colour in COLOURS.items():
-        found = [shown(np.array(row["curves"][name])) for row in rows if row["method"] == method and "curves" in row]
+        found = [shown(np.array(row["curves"][name])) for row in rows if row["method"] == method]
         if found:
             steps = EVERY * np.arange(1, len(found[0]) + 1)
             axes.plot(steps, np.mean(found, 0), color=colour, label=method, linewidth=1.5)
